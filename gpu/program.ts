@@ -4,6 +4,12 @@ export type ParamType = "u32" | "i32" | "f32";
 /** How a shader reaches a resource. */
 export type Access = "read" | "read_write" | "texture";
 
+/** Texels that kernels read: four f32, or four f16 as two words. */
+export type TexelFormat = "rgba32float" | "rg32uint";
+
+/** Texels in a row of a texture that holds a tensor. */
+export const TEXTURE_WIDTH = 4096;
+
 /** One resource of a program. */
 export interface Binding {
   /** Name of the variable in the shader, and of the resource in a launch. */
@@ -73,7 +79,9 @@ export function writeParams(
   for (const [name, type] of Object.entries(program.params)) {
     const value = values[name];
     if (value === undefined) {
-      throw new TypeError(`Cannot launch ${program.label} as every parameter must be set: ${name} is missing`);
+      throw new TypeError(
+        `Cannot launch ${program.label} as every parameter must be set: ${name} is missing`,
+      );
     }
     if (type === "f32") view.setFloat32(at, value, true);
     else if (type === "i32") view.setInt32(at, value, true);

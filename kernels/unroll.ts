@@ -82,7 +82,9 @@ function repeat(loop: Loop, constants: Constants): string {
     constant(expression, constants, body.line)
   );
   if (step < 1) {
-    throw new SyntaxError(`Cannot unroll line ${body.line} as a step must be >= 1: step is ${step}`);
+    throw new SyntaxError(
+      `Cannot unroll line ${body.line} as a step must be >= 1: step is ${step}`,
+    );
   }
   const declares = /(^|[;{}\s])(let|var|const)\s/.test(body.text);
   const variable = new RegExp(`\\b${name}\\b`, "g");
@@ -187,7 +189,9 @@ function closingBrace(text: string, open: number, line: number): number {
     else if (text[at] === "{") depth++;
     else if (text[at] === "}" && --depth === 0) return at;
   }
-  throw new SyntaxError(`Cannot unroll line ${line} as its brace must be closed: the text ends first`);
+  throw new SyntaxError(
+    `Cannot unroll line ${line} as its brace must be closed: the text ends first`,
+  );
 }
 
 function withoutComments(text: string): string {

@@ -1,0 +1,308 @@
+import { type AdapterSummary, summarise } from "./adapter.ts";
+import { type DataOf, type DType, dtypeOf, elementBytes, kindOf, volume } from "./dtype.ts";
+import { UnsupportedDeviceError } from "./errors.ts";
+import { type GpuFeatures, openDevice, probeFeatures } from "./features.ts";
+import { type GpuLimits, readLimits } from "./limits.ts";
+import type { MemoryUse } from "./memory.ts";
+import { attachRuntime, Runtime, runtimeOf } from "./runtime.ts";
+import { Tensor } from "./tensor.ts";
+
+/** Options of {@linkcode requestGpu}. */
+export interface GpuOptions {
+  /**
+   * Which adapter to prefer on a machine with several.
+   *
+   * @default {"high-performance"}
+   */
+  powerPreference?: GPUPowerPreference;
+  /**
+   * Whether an adapter that computes on the CPU is `"allowed"`, `"required"` or `"forbidden"`.
+   *
+   * @default {"allowed"}
+   */
+  software?: "allowed" | "required" | "forbidden";
+  /**
+   * Lower limits than the adapter's, to see how work is split on a smaller device.
+   *
+   * @default {{}}
+   */
+  limits?: Partial<GpuLimits>;
+  /**
+   * Fills new buffers with NaN, so that an element that a kernel forgets is seen.
+   *
+   * @default {false}
+   */
+  poison?: boolean;
+}
+
+/**
+ * A GPU device that holds tensors and runs operators.
+ *
+ * @example One operator on typed arrays
+ * ```ts
+ * import { attention, requestGpu } from "@tessera/kernels";
+ * import { assertEquals } from "@std/assert";
+ * using gpu = await requestGpu();
+ * const one = () => gpu.tensor(new Float32Array(64).fill(1), [1, 1, 1, 64]);
+ * const { out } = attention(one(), one(), one());
+ * assertEquals((await out.read())[0], 1);
+ * ```
+ */
+export class Gpu implements Disposable {
+  /** The plain device, for passes of your own. */
+  readonly device: GPUDevice;
+  /** Who computes. */
+  readonly adapter: AdapterSummary;
+  /** Features found by probing. */
+  readonly features: GpuFeatures;
+  /** Limits that planning heeds. */
+  readonly limits: GpuLimits;
+  readonly #poison: boolean;
+
+  /**
+   * Use {@linkcode requestGpu} instead.
+   *
+   * @param device the device
+   * @param adapter who computes
+   * @param features what was probed
+   * @param limits limits for planning
+   * @param poison whether new buffers are filled with NaN
+   */
+  constructor(
+    device: GPUDevice,
+    adapter: AdapterSummary,
+    features: GpuFeatures,
+    limits: GpuLimits,
+    poison: boolean,
+  ) {
+    this.device = device;
+    this.adapter = adapter;
+    this.features = features;
+    this.limits = limits;
+    this.#poison = poison;
+    const subgroupDirective = features.subgroups?.directive ?? false;
+    attachRuntime(this, new Runtime(device, { subgroupDirective }));
+  }
+
+  /**
+   * Uploads a typed array.
+   *
+   * @param data elements in row-major order; their type becomes the tensor's
+   * @param shape sizes of the axes, with as many elements as `data`
+   * @returns a tensor that this device owns
+   * @throws TypeError if the shape does not hold `data`
+   */
+  tensor(data: Float32Array, shape: readonly number[]): Tensor<"f32">;
+  /** The same for 16-bit floating point. */
+  tensor(data: Float16Array, shape: readonly number[]): Tensor<"f16">;
+  /** The same for 32-bit signed integers. */
+  tensor(data: Int32Array, shape: readonly number[]): Tensor<"i32">;
+  /** The same for 32-bit unsigned integers. */
+  tensor(data: Uint32Array, shape: readonly number[]): Tensor<"u32">;
+  /** The same for any of these. */
+  tensor(data: DataOf[DType], shape: readonly number[]): Tensor;
+  tensor(data: DataOf[DType], shape: readonly number[]): Tensor {
+    const dtype = dtypeOf(data);
+    checkShape("make a tensor", shape);
+    if (volume(shape) !== data.length) {
+      throw new TypeError(
+        `Cannot make a tensor as its shape must hold all of data: shape [${shape}] holds ${
+          volume(shape)
+        }, data has ${data.length}`,
+      );
+    }
+    const tensor = this.#allocate(shape, dtype);
+    const whole = data.byteLength - data.byteLength % 4;
+    const { queue } = this.device;
+    queue.writeBuffer(tensor.buffer, 0, data.buffer as ArrayBuffer, data.byteOffset, whole);
+    if (whole < data.byteLength) {
+      const tail = new Uint8Array(4);
+      tail.set(new Uint8Array(data.buffer, data.byteOffset + whole, data.byteLength - whole));
+      queue.writeBuffer(tensor.buffer, whole, tail);
+    }
+    return tensor;
+  }
+
+  /**
+   * Allocates a tensor whose elements are not yet defined.
+   *
+   * @typeParam T element type
+   * @param shape sizes of the axes
+   * @param dtype element type
+   * @returns a tensor that this device owns
+   */
+  empty<T extends DType>(shape: readonly number[], dtype: T): Tensor<T> {
+    checkShape("make a tensor", shape);
+    const tensor = this.#allocate(shape, dtype);
+    if (this.#poison) {
+      this.device.queue.writeBuffer(tensor.buffer, 0, new Uint8Array(tensor.buffer.size).fill(255));
+    }
+    return tensor;
+  }
+
+  /**
+   * Lends a buffer of the caller's as a tensor; it stays the caller's to destroy.
+   *
+   * @typeParam T element type
+   * @param buffer a buffer of `gpu.device` with `STORAGE` usage; `COPY_SRC` too if it will be read
+   * @param shape sizes of the axes
+   * @param dtype element type
+   * @returns a tensor over the start of the buffer
+   * @throws TypeError if the buffer lacks `STORAGE` usage or is too small
+   */
+  wrap<T extends DType>(buffer: GPUBuffer, shape: readonly number[], dtype: T): Tensor<T> {
+    checkShape("wrap a buffer", shape);
+    if ((buffer.usage & GPUBufferUsage.STORAGE) === 0) {
+      throw new TypeError(
+        `Cannot wrap a buffer as it must have STORAGE usage: current usage is 0x${
+          buffer.usage.toString(16)
+        }`,
+      );
+    }
+    const needed = volume(shape) * elementBytes(dtype);
+    if (buffer.size < needed) {
+      throw new TypeError(
+        `Cannot wrap a buffer as it must hold the shape: [${shape}] of ${dtype} takes ${needed} bytes, the buffer has ${buffer.size}`,
+      );
+    }
+    return new Tensor(this, buffer, shape, dtype, false);
+  }
+
+  /**
+   * Runs a function and frees every tensor made inside but those in its result.
+   *
+   * @typeParam T what the function returns: tensors, or arrays and plain objects of them
+   * @param body must not be async
+   * @returns what `body` returns
+   *
+   * @example Keep the output, free the rest
+   * ```ts
+   * import { attention, requestGpu } from "@tessera/kernels";
+   * import { assertEquals } from "@std/assert";
+   * using gpu = await requestGpu();
+   * using out = gpu.scope(() => {
+   *   const x = gpu.tensor(new Float32Array(64), [1, 1, 1, 64]);
+   *   return attention(x, x, x).out;
+   * });
+   * assertEquals(gpu.memory().tensors, 1);
+   * assertEquals(out.shape, [1, 1, 1, 64]);
+   * ```
+   */
+  scope<T>(body: () => T): T {
+    return runtimeOf(this).scope(body, (result) => {
+      if (result instanceof Promise) {
+        throw new TypeError("Cannot scope an async function as tensors are freed when it returns");
+      }
+      return tensorsIn(result);
+    });
+  }
+
+  /** Live bytes, their peak, and live tensors. */
+  memory(): MemoryUse {
+    return runtimeOf(this).meter.read();
+  }
+
+  /**
+   * Sends recorded work to the device and waits until it is done.
+   *
+   * @throws DeviceError or ShaderError naming the operator that failed
+   */
+  async submit(): Promise<void> {
+    const { recorder } = runtimeOf(this);
+    recorder.submit();
+    await this.device.queue.onSubmittedWorkDone();
+    await recorder.settled();
+  }
+
+  /**
+   * Records operators into an encoder of the caller's, who submits it.
+   *
+   * Tensors that the operators read and write must live until then.
+   *
+   * @typeParam T what the function returns
+   * @param encoder takes the commands; no pass may be open
+   * @param body calls operators; must not read tensors
+   * @returns what `body` returns
+   */
+  record<T>(encoder: GPUCommandEncoder, body: () => T): T {
+    return runtimeOf(this).recorder.redirect(encoder, body);
+  }
+
+  /** Destroys the device; tensors and later calls fail with one clear error. */
+  dispose(): void {
+    runtimeOf(this).recorder.dispose();
+    this.device.destroy();
+  }
+
+  /** The same as `dispose()`, for `using`. */
+  [Symbol.dispose](): void {
+    this.dispose();
+  }
+
+  #allocate<T extends DType>(shape: readonly number[], dtype: T): Tensor<T> {
+    runtimeOf(this).recorder.ensureAlive("an allocation");
+    const size = Math.max(16, Math.ceil(volume(shape) * elementBytes(dtype) / 16) * 16);
+    if (size > this.limits.maxBufferSize) {
+      throw new UnsupportedDeviceError(
+        `Cannot make a tensor as it must fit one buffer: [${shape}] of ${dtype} takes ${size} bytes, the device allows ${this.limits.maxBufferSize}`,
+        { requirement: "maxBufferSize", needed: size, available: this.limits.maxBufferSize },
+      );
+    }
+    const usage = GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST;
+    const buffer = runtimeOf(this).recorder.operation(
+      "an allocation",
+      () => this.device.createBuffer({ label: `${dtype} [${shape}]`, size, usage }),
+    );
+    return new Tensor(this, buffer, shape, dtype, true);
+  }
+}
+
+/**
+ * Opens the GPU.
+ *
+ * @param options which adapter, which limits
+ * @returns a device with its limits and features probed
+ * @throws UnsupportedDeviceError when there is no suitable adapter
+ *
+ * @example See what this machine has
+ * ```ts
+ * import { requestGpu } from "@tessera/kernels";
+ * using gpu = await requestGpu();
+ * console.log(gpu.adapter.description, gpu.features.subgroups?.size);
+ * ```
+ */
+export async function requestGpu(options: GpuOptions = {}): Promise<Gpu> {
+  const { powerPreference = "high-performance", software = "allowed" } = options;
+  const forceFallbackAdapter = software === "required";
+  const adapter = await navigator.gpu?.requestAdapter({ powerPreference, forceFallbackAdapter });
+  const summary = adapter ? summarise(adapter.info) : null;
+  const suitable = summary !== null &&
+    (software === "allowed" || summary.software === (software === "required"));
+  if (!adapter || summary === null || !suitable) {
+    throw new UnsupportedDeviceError(
+      `Cannot request a GPU device: no adapter is available (software adapters are ${software})`,
+      { requirement: "adapter", needed: 1, available: 0 },
+    );
+  }
+  const device = await openDevice(adapter);
+  const features = await probeFeatures(device, adapter);
+  const limits = readLimits(device, summary, options.limits);
+  return new Gpu(device, summary, features, limits, options.poison ?? false);
+}
+
+function checkShape(action: string, shape: readonly number[]): void {
+  if (!Array.isArray(shape) || !shape.every((size) => Number.isSafeInteger(size) && size >= 0)) {
+    throw new TypeError(
+      `Cannot ${action} as its shape must be an array of integers >= 0: shape is ${
+        Array.isArray(shape) ? `[${shape}]` : kindOf(shape)
+      }`,
+    );
+  }
+}
+
+function tensorsIn(value: unknown, found: Set<Tensor> = new Set()): Set<Tensor> {
+  if (value instanceof Tensor) found.add(value);
+  else if (Array.isArray(value)) value.forEach((item) => tensorsIn(item, found));
+  else if (typeof value === "object" && value !== null) tensorsIn(Object.values(value), found);
+  return found;
+}

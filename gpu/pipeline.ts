@@ -1,0 +1,98 @@
+import { ShaderError } from "./errors.ts";
+import type { Binding, Program } from "./program.ts";
+
+/** A compiled program. */
+export interface Pipeline {
+  /** What was compiled. */
+  readonly program: Program;
+  /** What a pass sets. */
+  readonly compute: GPUComputePipeline;
+  /** The layout of its one bind group. */
+  readonly layout: GPUBindGroupLayout;
+}
+
+/** What the compiler must know about the runtime. */
+export interface CompilerOptions {
+  /** Prepended to programs that use subgroups. */
+  readonly subgroupDirective: boolean;
+}
+
+/** Compiles programs once; two programs with the same text share a pipeline. */
+export class PipelineCache {
+  readonly #device: GPUDevice;
+  readonly #options: CompilerOptions;
+  readonly #compiled: Map<string, Pipeline> = new Map();
+  #compileMs = 0;
+
+  /** Makes an empty cache. */
+  constructor(device: GPUDevice, options: CompilerOptions) {
+    this.#device = device;
+    this.#options = options;
+  }
+
+  /** Pipelines compiled so far. */
+  get size(): number {
+    return this.#compiled.size;
+  }
+
+  /** Milliseconds spent in the runtime's compiler so far; drivers compile on at the first run. */
+  get compileMs(): number {
+    return this.#compileMs;
+  }
+
+  /**
+   * Returns the pipeline of a program, compiling it the first time.
+   *
+   * @param failed receives the error, later, if the compiler refuses the text
+   */
+  get(program: Program, failed: (error: Promise<ShaderError | null>) => void): Pipeline {
+    const found = this.#compiled.get(program.code);
+    if (found !== undefined) return found;
+    const started = performance.now();
+    const pipeline = this.#compile(program, failed);
+    this.#compileMs += performance.now() - started;
+    this.#compiled.set(program.code, pipeline);
+    return pipeline;
+  }
+
+  #compile(program: Program, failed: (error: Promise<ShaderError | null>) => void): Pipeline {
+    const { label } = program;
+    const enable = program.subgroups && this.#options.subgroupDirective
+      ? "enable subgroups;\n"
+      : "";
+    const code = enable + program.code;
+    this.#device.pushErrorScope("validation");
+    const module = this.#device.createShaderModule({ label, code });
+    const layout = this.#device.createBindGroupLayout({ label, entries: layoutEntries(program) });
+    const compute = this.#device.createComputePipeline({
+      label,
+      layout: this.#device.createPipelineLayout({ bindGroupLayouts: [layout] }),
+      compute: { module, entryPoint: "main" },
+    });
+    failed(
+      this.#device.popErrorScope().then((error) => {
+        if (error === null) return null;
+        this.#compiled.delete(program.code);
+        return new ShaderError(label, error.message, code);
+      }),
+    );
+    return { program, compute, layout };
+  }
+}
+
+function layoutEntries({ bindings }: Program): GPUBindGroupLayoutEntry[] {
+  const visibility = GPUShaderStage.COMPUTE;
+  const resources = bindings.map((binding, index) => ({
+    binding: index,
+    visibility,
+    ...resourceLayout(binding),
+  }));
+  return [...resources, { binding: bindings.length, visibility, buffer: { type: "uniform" } }];
+}
+
+function resourceLayout({ access, type }: Binding): Partial<GPUBindGroupLayoutEntry> {
+  if (access === "texture") {
+    return { texture: { sampleType: type.includes("<f32>") ? "unfilterable-float" : "uint" } };
+  }
+  return { buffer: { type: access === "read" ? "read-only-storage" : "storage" } };
+}

@@ -1,0 +1,107 @@
+import type { MemoryMeter } from "./memory.ts";
+import { type TexelFormat, TEXTURE_WIDTH } from "./program.ts";
+
+/** A buffer or texture on loan. */
+export interface Scratch {
+  readonly key: string;
+  readonly bytes: number;
+  readonly resource: GPUBuffer | GPUTexture;
+}
+
+interface ScratchBuffer extends Scratch {
+  readonly resource: GPUBuffer;
+}
+
+interface ScratchTexture extends Scratch {
+  readonly resource: GPUTexture;
+  /** Copies the texels from the start of a buffer. */
+  fill(encoder: GPUCommandEncoder, source: GPUBuffer): void;
+}
+
+/** Lends memory to operators; what one gives back the next may take, until `clear()` destroys it. */
+export class ScratchPool {
+  readonly #device: GPUDevice;
+  readonly #meter: MemoryMeter;
+  readonly #free: Map<string, Scratch[]> = new Map();
+
+  /** Makes an empty pool. */
+  constructor(device: GPUDevice, meter: MemoryMeter) {
+    this.#device = device;
+    this.#meter = meter;
+  }
+
+  /** Lends a storage buffer. */
+  buffer(size: number): ScratchBuffer {
+    const make = (): GPUBuffer =>
+      this.#device.createBuffer({ label: "scratch", size, usage: GPUBufferUsage.STORAGE });
+    return this.#take(`buffer ${size}`, size, make);
+  }
+
+  /** Lends a texture of at least so many texels. */
+  texture(texels: number, format: TexelFormat): ScratchTexture {
+    // llvmpipe compiles a shader anew for a height that is a power of two: no multiple of 3 is one
+    const rows = 3 * Math.ceil(texels / (3 * TEXTURE_WIDTH));
+    const bytes = texelBytes(format) * TEXTURE_WIDTH * rows;
+    const usage = GPUTextureUsage.COPY_DST | GPUTextureUsage.TEXTURE_BINDING;
+    const size = [TEXTURE_WIDTH, rows];
+    const make = (): GPUTexture =>
+      this.#device.createTexture({ label: "scratch", size, format, usage });
+    const lent = this.#take(`${format} ${rows}`, bytes, make);
+    return { ...lent, fill: (encoder, source) => fill(encoder, source, lent.resource, texels) };
+  }
+
+  /** Takes loans back for reuse. */
+  giveBack(loans: readonly Scratch[]): void {
+    for (const loan of loans) {
+      const free = this.#free.get(loan.key);
+      if (free === undefined) this.#free.set(loan.key, [loan]);
+      else free.push(loan);
+    }
+  }
+
+  /** Leaves loans to the garbage collector: commands of the caller's may still need them. */
+  abandon(loans: readonly Scratch[]): void {
+    for (const { bytes } of loans) this.#meter.remove(bytes, 0);
+  }
+
+  /** Destroys what nobody holds. */
+  clear(): void {
+    for (const { bytes, resource } of [...this.#free.values()].flat()) {
+      resource.destroy();
+      this.#meter.remove(bytes, 0);
+    }
+    this.#free.clear();
+  }
+
+  #take<R extends GPUBuffer | GPUTexture>(key: string, bytes: number, make: () => R) {
+    const free = this.#free.get(key)?.pop();
+    if (free !== undefined) return free as Scratch & { resource: R };
+    this.#meter.add(bytes, 0);
+    return { key, bytes, resource: make() };
+  }
+}
+
+function texelBytes(format: TexelFormat): number {
+  return format === "rgba32float" ? 16 : 8;
+}
+
+/** Copies whole rows at once, then the rest of the last row. */
+function fill(
+  encoder: GPUCommandEncoder,
+  buffer: GPUBuffer,
+  texture: GPUTexture,
+  texels: number,
+): void {
+  const texel = texelBytes(texture.format as TexelFormat);
+  const bytesPerRow = TEXTURE_WIDTH * texel;
+  const rows = Math.floor(texels / TEXTURE_WIDTH);
+  const rest = texels % TEXTURE_WIDTH;
+  if (rows > 0) {
+    encoder.copyBufferToTexture({ buffer, bytesPerRow }, { texture }, [TEXTURE_WIDTH, rows]);
+  }
+  if (rest > 0) {
+    const offset = rows * bytesPerRow;
+    const origin = [0, rows];
+    encoder.copyBufferToTexture({ buffer, offset, bytesPerRow }, { texture, origin }, [rest, 1]);
+  }
+}

@@ -1,0 +1,70 @@
+import { type Elem, type Rows, type Source } from "../shared/rows.ts";
+import type { ParamType } from "../../gpu/program.ts";
+
+/**
+ * What an attention kernel must know when it is compiled, whatever its schedule: the description
+ * of the mathematics. Lengths, strides and scales are run-time parameters.
+ */
+export interface AttentionConfig {
+  /** Storage of q, k and v. */
+  readonly elem: Elem;
+  /** Storage of the output: that of q, or f32 for a partial result. */
+  readonly outElem: Elem;
+  /** D. */
+  readonly headDim: number;
+  /** Dv. */
+  readonly valueDim: number;
+  /** Whether a query sees a band of keys only (causal, window). */
+  readonly banded: boolean;
+  /** Whether scores pass through cap · tanh(s / cap). */
+  readonly softcap: boolean;
+  /** Storage of the bias, or null without one. */
+  readonly bias: Elem | null;
+  /** Storage of the logit per head that joins the denominator, or null without one. */
+  readonly sinks: Elem | null;
+  /** Whether lse is written. */
+  readonly lse: boolean;
+  /** Where k and v are read. */
+  readonly source: Source;
+}
+
+/** Run-time parameters that every schedule shares. */
+export const ATTENTION_PARAMS: Readonly<Record<string, ParamType>> = {
+  q_len: "u32", // T
+  kv_len: "u32", // S
+  heads: "u32", // Hq
+  kv_heads: "u32", // Hkv
+  group: "u32", // Hq / Hkv
+  b0: "u32", // first batch entry, query, head and part of this launch
+  t0: "u32",
+  t1: "u32", // one past the last query of this launch
+  h0: "u32",
+  part0: "u32",
+  parts: "u32", // parts of the keys in this launch
+  part_keys: "u32", // keys of one part
+  part_rows: "u32", // rows of one part in the output: parts are stacked
+  band_lo: "i32", // query i sees keys i + band_lo to i + band_hi
+  band_hi: "i32",
+  q_scale: "f32", // folded into q: scale · log2 e, or scale / softcap
+  cap: "f32", // softcap · log2 e
+  bias_b: "u32", // strides of the bias in elements, 0 where it broadcasts
+  bias_h: "u32",
+  bias_t: "u32",
+  bias_first: "u32",
+  q_first: "u32", // first row of each bound range
+  k_first: "u32",
+  v_first: "u32",
+  out_first: "u32",
+  lse_first: "u32",
+};
+
+/** The tensors of a configuration as rows. */
+export function attentionRows(config: AttentionConfig): Record<"q" | "k" | "v" | "out", Rows> {
+  const { elem, headDim, valueDim } = config;
+  return {
+    q: { name: "q", elem, width: headDim },
+    k: { name: "k", elem, width: headDim },
+    v: { name: "v", elem, width: valueDim },
+    out: { name: "out", elem: config.outElem, width: valueDim },
+  };
+}

@@ -1,0 +1,131 @@
+import type { Binding } from "../../gpu/program.ts";
+import type { Elem } from "../shared/rows.ts";
+import type { AttentionConfig } from "./config.ts";
+
+/** What every schedule of attention shares: bindings beside q, k, v, out, and WGSL functions. */
+export interface Description {
+  readonly constants: Readonly<Record<string, boolean>>;
+  readonly bindings: readonly Binding[];
+  readonly code: string;
+}
+
+/**
+ * The mathematics of attention as WGSL functions that every schedule calls.
+ *
+ * Scores are in base 2: q carries scale · log2 e, weights are `exp2`. A masked score is MASKED and
+ * the running maximum starts at FLOOR, twice as high, so that `exp2(MASKED - m)` is exactly 0 in
+ * every row, also in one that sees no key; logits below FLOOR count as masked. No infinity enters
+ * the arithmetic (WGSL compilers may assume that there is none).
+ */
+export function describe(config: AttentionConfig): Description {
+  const { banded, softcap, bias, sinks, lse } = config;
+  return {
+    constants: { BANDED: banded, SOFTCAP: softcap, SHAPED: softcap || bias !== null },
+    bindings: [
+      ...(bias ? [resource("bias", "read", WORDS[bias])] : []),
+      ...(sinks ? [resource("sinks", "read", WORDS[sinks])] : []),
+      ...(lse ? [resource("lse", "read_write", "array<f32>")] : []),
+    ],
+    code: [
+      COMMON,
+      bias ? scalarOf("bias", bias) + SHAPED_WITH_BIAS : SHAPED,
+      sinks ? scalarOf("sinks", sinks) + FINISH_WITH_SINK : FINISH,
+      `fn store_lse(row: u32, value: f32) { ${lse ? "lse[row - params.lse_first] = value;" : ""} }`,
+    ].join("\n"),
+  };
+}
+
+function resource(name: string, access: "read" | "read_write", type: string): Binding {
+  return { name, access, type };
+}
+
+const WORDS = { f32: "array<f32>", f16: "array<u32>" };
+
+function scalarOf(name: string, elem: Elem): string {
+  const word = elem === "f32" ? `${name}[at]` : `unpack2x16float(${name}[at >> 1u])[at & 1u]`;
+  return `fn ${name}_of(at: u32) -> f32 { return ${word}; }`;
+}
+
+const COMMON = /* wgsl */ `
+const LOG2E = 1.4426950408889634;
+const LN2 = 0.6931471805599453;
+const MASKED = -2e30;
+const FLOOR = -1e30;
+
+fn batch_of(z: u32) -> u32 { return params.b0 + z / params.parts; }
+fn part_of(z: u32) -> u32 { return params.part0 + z % params.parts; }
+
+fn q_row(b: u32, t: u32, h: u32) -> u32 { return (b * params.q_len + t) * params.heads + h; }
+fn kv_row(b: u32, j: u32, h: u32) -> u32 { return (b * params.kv_len + j) * params.kv_heads + h; }
+fn out_row(part: u32, b: u32, t: u32, h: u32) -> u32 {
+  return part * params.part_rows + q_row(b, t, h);
+}
+
+/// Keys [x, y) of a part that some query from t_first to t_last sees.
+fn key_range(part: u32, t_first: u32, t_last: u32) -> vec2u {
+  var first = i32(part * params.part_keys);
+  var end = i32(min((part + 1u) * params.part_keys, params.kv_len));
+  if BANDED {
+    first = max(first, i32(t_first) + params.band_lo);
+    end = min(end, i32(t_last) + params.band_hi + 1);
+  }
+  return vec2u(u32(first), u32(max(first, end)));
+}
+
+/// Whether a tile of keys [j, j + count) holds one that a query from t_first to t_last does not see.
+fn needs_mask(j: u32, count: u32, end: u32, t_first: u32, t_last: u32) -> bool {
+  let inside = i32(j) >= i32(t_last) + params.band_lo &&
+    i32(j + count) - 1 <= i32(t_first) + params.band_hi;
+  return j + count > end || (BANDED && !inside);
+}
+
+/// Whether query t sees key j of a range that ends at end.
+fn visible(t: u32, j: u32, end: u32) -> bool {
+  let offset = i32(j) - i32(t);
+  return j < end && (!BANDED || (offset >= params.band_lo && offset <= params.band_hi));
+}
+
+/// tanh by exp2: exact at both ends, where built-ins of some drivers overflow.
+fn tanh_of(x: f32) -> f32 {
+  let e = exp2(-2.0 * LOG2E * abs(x));
+  return sign(x) * (1.0 - e) / (1.0 + e);
+}
+
+fn negative_infinity() -> f32 {
+  var bits = 0xff800000u;
+  return bitcast<f32>(bits);
+}
+`;
+
+const SHAPED = /* wgsl */ `
+/// Score of a query and a key from their scaled product.
+fn shaped(x: f32, b: u32, h: u32, t: u32, j: u32) -> f32 {
+  if SOFTCAP { return params.cap * tanh_of(x); }
+  return x;
+}`;
+
+const SHAPED_WITH_BIAS = /* wgsl */ `
+/// Score of a query and a key from their scaled product, softcap before bias.
+fn shaped(x: f32, b: u32, h: u32, t: u32, j: u32) -> f32 {
+  let at = b * params.bias_b + h * params.bias_h + t * params.bias_t + j - params.bias_first;
+  let added = max(LOG2E * bias_of(at), MASKED);
+  if SOFTCAP { return params.cap * tanh_of(x) + added; }
+  return x + added;
+}`;
+
+const FINISH = /* wgsl */ `
+/// What divides the accumulator (as a factor), and the natural lse, from running maximum and sum.
+fn finish(m: f32, l: f32, h: u32, part: u32) -> vec2f {
+  if l == 0.0 { return vec2f(0.0, negative_infinity()); }
+  return vec2f(1.0 / l, LN2 * (m + log2(l)));
+}`;
+
+const FINISH_WITH_SINK = /* wgsl */ `
+/// What divides the accumulator (as a factor), and the natural lse; the sink joins in part 0.
+fn finish(m: f32, l: f32, h: u32, part: u32) -> vec2f {
+  let sink = select(MASKED, max(LOG2E * sinks_of(h), MASKED), part == 0u);
+  let m_end = max(m, sink);
+  let l_end = l * exp2(m - m_end) + exp2(sink - m_end);
+  if l_end == 0.0 { return vec2f(0.0, negative_infinity()); }
+  return vec2f(exp2(m - m_end) / l_end, LN2 * (m_end + log2(l_end)));
+}`;

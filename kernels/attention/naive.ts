@@ -1,0 +1,117 @@
+import { type Binding, constants, declare, type Program } from "../../gpu/program.ts";
+import { ATTENTION_PARAMS, type AttentionConfig, attentionRows } from "./config.ts";
+import { describe } from "./description.ts";
+import { elementReader, elementWriter } from "../shared/rows.ts";
+
+/** The three passes of the baseline. */
+export interface NaiveAttention {
+  /** One thread per score. */
+  readonly scores: Program;
+  /** One thread per row. */
+  readonly softmax: Program;
+  /** One thread per output element. */
+  readonly values: Program;
+}
+
+/** Invocations of a workgroup. */
+export const NAIVE_THREADS = 64;
+
+/**
+ * The baseline that speed-ups are measured against, as a textbook has it: materialise the scores
+ * [B, Hq, T, S], normalise each row, multiply by the values; one thread per element, scalar loads,
+ * no tiles, no workgroup memory.
+ */
+export function naiveAttention(config: AttentionConfig): NaiveAttention {
+  const description = describe(config);
+  const tensors = attentionRows(config);
+  const [q, k, v] = (["q", "k", "v"] as const).map((name) => elementReader(tensors[name]));
+  const out = elementWriter(tensors.out);
+  const scores: Binding = { name: "scores", access: "read_write", type: "array<f32>" };
+  const only = (...names: string[]): Binding[] =>
+    description.bindings.filter(({ name }) => names.includes(name));
+  const program = (pass: string, bindings: Binding[], code: string[]): Program => ({
+    label: `attention (naive ${pass})`,
+    code: [
+      constants({
+        THREADS: NAIVE_THREADS,
+        HEAD_DIM: config.headDim,
+        VALUE_DIM: config.valueDim,
+        ...description.constants,
+      }),
+      declare(bindings, ATTENTION_PARAMS),
+      ...code,
+    ].join("\n"),
+    bindings,
+    params: ATTENTION_PARAMS,
+    subgroups: false,
+  });
+  const shapes = describe({ ...config, sinks: null, lse: false }).code;
+  const ends = describe({ ...config, bias: null }).code;
+  const plain = describe({ ...config, bias: null, sinks: null, lse: false }).code;
+  return {
+    scores: program("scores", [q.binding, k.binding, scores, ...only("bias")], [
+      q.code,
+      k.code,
+      shapes,
+      SCORES,
+    ]),
+    softmax: program("softmax", [scores, ...only("sinks", "lse")], [ends, SOFTMAX]),
+    values: program("values", [scores, v.binding, out.binding], [v.code, out.code, plain, VALUES]),
+  };
+}
+
+const SCORES = /* wgsl */ `
+@compute @workgroup_size(THREADS)
+fn main(@builtin(global_invocation_id) at: vec3u) {
+  let j = at.x;
+  if j >= params.kv_len { return; }
+  let b = at.z / params.heads;
+  let h = at.z % params.heads;
+  let t = params.t0 + at.y;
+  var s = 0.0;
+  for (var d = 0u; d < HEAD_DIM; d++) {
+    let q_d = params.q_scale * element_q(q_row(b, t, h), d);
+    s += q_d * element_k(kv_row(b, j, h / params.group), d);
+  }
+  s = shaped(s, b, h, t, j);
+  scores[(at.z * params.q_len + t) * params.kv_len + j] =
+    select(MASKED, s, visible(t, j, params.kv_len));
+}
+`;
+
+const SOFTMAX = /* wgsl */ `
+@compute @workgroup_size(THREADS)
+fn main(@builtin(global_invocation_id) at: vec3u) {
+  let t = at.x;
+  if t >= params.q_len { return; }
+  let b = at.y / params.heads;
+  let h = at.y % params.heads;
+  let first = (at.y * params.q_len + t) * params.kv_len;
+  var m = FLOOR;
+  for (var j = 0u; j < params.kv_len; j++) { m = max(m, scores[first + j]); }
+  var l = 0.0;
+  for (var j = 0u; j < params.kv_len; j++) { l += exp2(scores[first + j] - m); }
+  let end = finish(m, l, h, 0u);
+  for (var j = 0u; j < params.kv_len; j++) {
+    scores[first + j] = end.x * exp2(scores[first + j] - m);
+  }
+  store_lse(q_row(b, t, h), end.y);
+}
+`;
+
+const VALUES = /* wgsl */ `
+@compute @workgroup_size(THREADS)
+fn main(@builtin(global_invocation_id) at: vec3u) {
+  let d = at.x;
+  if d >= VALUE_DIM { return; }
+  let b = at.z / params.heads;
+  let h = at.z % params.heads;
+  let t = params.t0 + at.y;
+  let first = (at.z * params.q_len + t) * params.kv_len;
+  var sum = 0.0;
+  for (var j = 0u; j < params.kv_len; j++) {
+    sum += scores[first + j] * element_v(kv_row(b, j, h / params.group), d);
+  }
+  put_out(q_row(b, t, h), d, sum);
+}
+`;

@@ -1,0 +1,156 @@
+import { constants, declare, type Program } from "../../gpu/program.ts";
+import { reader, writer } from "../shared/rows.ts";
+import { unroll } from "../unroll.ts";
+import { ATTENTION_PARAMS, type AttentionConfig, attentionRows } from "./config.ts";
+import { describe } from "./description.ts";
+
+/** The description of the mathematics plus the shape of a tile. */
+export interface SplitConfig extends AttentionConfig {
+  /** Invocations of a workgroup; each walks every threads-th key of the part. */
+  readonly threads: number;
+  /** Query rows of a workgroup: queries and query heads that read one kv head. */
+  readonly rows: number;
+}
+
+/** Columns of the output that are summed over the workgroup at a time. */
+const REDUCED = 8;
+
+/** Bytes of workgroup memory. */
+export function splitBytes(threads: number): number {
+  return threads * (16 * REDUCED + 4);
+}
+
+/**
+ * Flash-Decoding (Dao et al. 2023) for few queries: keys are divided over parts (workgroups) and,
+ * inside a part, over invocations; every invocation keeps a running softmax of its own keys.
+ *
+ * Rows are the queries of all the heads that share a kv head, so that a key is loaded once for all
+ * of them. At the end the invocations of a workgroup merge through workgroup memory; parts merge in
+ * a second pass (merge.ts).
+ */
+export function splitAttention(config: SplitConfig): Program {
+  const { threads, rows, headDim, valueDim, source } = config;
+  const description = describe(config);
+  const tensors = attentionRows(config);
+  const accessors = [
+    reader(tensors.q, "buffer"),
+    reader(tensors.k, source),
+    reader(tensors.v, source),
+    writer(tensors.out),
+  ];
+  const bindings = [...accessors.map(({ binding }) => binding), ...description.bindings];
+  const sizes = {
+    THREADS: threads,
+    ROWS: rows,
+    REDUCED,
+    D4: Math.ceil(headDim / 4),
+    V4: Math.ceil(valueDim / 4),
+    V_PADDED: Math.ceil(valueDim / (4 * REDUCED)) * REDUCED,
+  };
+  const code = [
+    constants({ ...sizes, ...description.constants }),
+    declare(bindings, ATTENTION_PARAMS),
+    ...accessors.map((accessor) => accessor.code),
+    description.code,
+    unroll(MAIN, sizes),
+  ].join("\n");
+  return { label: "attention (split)", code, bindings, params: ATTENTION_PARAMS, subgroups: false };
+}
+
+const MAIN = /* wgsl */ `
+var<workgroup> scalars: array<f32, THREADS>;
+var<workgroup> columns: array<vec4f, THREADS * REDUCED>;
+
+/// Maximum of a value over the workgroup.
+fn workgroup_max(thread: u32, x: f32) -> f32 {
+  workgroupBarrier();
+  scalars[thread] = x;
+  workgroupBarrier();
+  var top = x;
+  for (var i = 0u; i < THREADS; i++) { top = max(top, scalars[i]); }
+  return top;
+}
+
+/// Sum of a value over the workgroup.
+fn workgroup_sum(thread: u32, x: f32) -> f32 {
+  workgroupBarrier();
+  scalars[thread] = x;
+  workgroupBarrier();
+  var sum = 0.0;
+  for (var i = 0u; i < THREADS; i++) { sum += scalars[i]; }
+  return sum;
+}
+
+@compute @workgroup_size(THREADS)
+fn main(@builtin(workgroup_id) tile: vec3u, @builtin(local_invocation_index) thread: u32) {
+  let b = batch_of(tile.z);
+  let part = part_of(tile.z);
+  let kv_head = params.h0 / params.group + tile.y;
+  let x_first = params.t0 * params.group + tile.x * ROWS;
+  let x_last = min(x_first + ROWS, params.t1 * params.group) - 1u;
+  let t_first = x_first / params.group;
+  let t_last = x_last / params.group;
+
+  @registers var q: array<array<vec4f, D4>, ROWS>;
+  @registers var acc: array<array<vec4f, V_PADDED>, ROWS>;
+  @registers var m: array<f32, ROWS>;
+  @registers var l: array<f32, ROWS>;
+  @unroll for (var r = 0u; r < ROWS; r++) {
+    let x = min(x_first + r, x_last);
+    let row = q_row(b, x / params.group, kv_head * params.group + x % params.group);
+    @unroll for (var d = 0u; d < D4; d++) { q[r][d] = params.q_scale * load_q(row, d); }
+    m[r] = FLOOR;
+  }
+
+  let keys = key_range(part, t_first, t_last);
+  for (var j = keys.x + thread; j < keys.y; j += THREADS) {
+    let row = kv_row(b, j, kv_head);
+    @registers var s: array<f32, ROWS>;
+    @unroll for (var d = 0u; d < D4; d++) {
+      let k = load_k(row, d);
+      @unroll for (var r = 0u; r < ROWS; r++) { s[r] += dot(q[r][d], k); }
+    }
+    @registers var p: array<f32, ROWS>;
+    @unroll for (var r = 0u; r < ROWS; r++) {
+      let x = min(x_first + r, x_last);
+      let t = x / params.group;
+      let h = kv_head * params.group + x % params.group;
+      s[r] = select(MASKED, shaped(s[r], b, h, t, j), visible(t, j, keys.y));
+      let m_new = max(m[r], s[r]);
+      let alpha = exp2(m[r] - m_new);
+      p[r] = exp2(s[r] - m_new);
+      m[r] = m_new;
+      l[r] = fma(l[r], alpha, p[r]);
+      @unroll for (var d = 0u; d < V4; d++) { acc[r][d] *= alpha; }
+    }
+    @unroll for (var d = 0u; d < V4; d++) {
+      let v = load_v(row, d);
+      @unroll for (var r = 0u; r < ROWS; r++) { acc[r][d] = fma(vec4f(p[r]), v, acc[r][d]); }
+    }
+  }
+
+  @unroll for (var r = 0u; r < ROWS; r++) {
+    let x = x_first + r;
+    let h = kv_head * params.group + min(x, x_last) % params.group;
+    let row = out_row(part, b, min(x, x_last) / params.group, h);
+    let m_all = workgroup_max(thread, m[r]);
+    let weight = exp2(m[r] - m_all);
+    let end = finish(m_all, workgroup_sum(thread, l[r] * weight), h, part);
+    let own = x <= x_last;
+    @unroll for (var first = 0u; first < V4; first += REDUCED) {
+      workgroupBarrier();
+      @unroll for (var d = first; d < first + REDUCED; d++) {
+        columns[thread * REDUCED + d - first] = weight * acc[r][d];
+      }
+      workgroupBarrier();
+      let d = first + thread;
+      if own && thread < REDUCED && d < V4 {
+        var sum = vec4f();
+        for (var i = 0u; i < THREADS; i++) { sum += columns[i * REDUCED + thread]; }
+        store_out(row, d, end.x * sum);
+      }
+    }
+    if own && thread == 0u { store_lse(row, end.y); }
+  }
+}
+`;

@@ -1,0 +1,135 @@
+import { constants, declare, type Program } from "../../gpu/program.ts";
+import { reader, writer } from "../shared/rows.ts";
+import { unroll } from "../unroll.ts";
+import { ATTENTION_PARAMS, type AttentionConfig, attentionRows } from "./config.ts";
+import { describe } from "./description.ts";
+
+/** The description of the mathematics plus the shape of a tile. */
+export interface SubgroupConfig extends AttentionConfig {
+  /** Lanes of a subgroup; one subgroup is a workgroup. */
+  readonly lanes: number;
+  /** Query rows of a lane. */
+  readonly rows: number;
+}
+
+/**
+ * FlashAttention-2 forward (Dao 2023, algorithm 1) with a subgroup per query tile.
+ *
+ * The grid is the loop over query tiles, heads and batch (times parts of the keys); the loop over
+ * key tiles remains. A lane owns `rows` queries: q, acc, m and l stay in its registers. Each lane
+ * loads one key row (then one value row) of the tile and `subgroupBroadcast` hands it round, so a
+ * loaded vector is used lanes x rows times and no workgroup memory is touched.
+ */
+export function subgroupAttention(config: SubgroupConfig): Program {
+  const { lanes, rows, headDim, valueDim, source } = config;
+  const description = describe(config);
+  const tensors = attentionRows(config);
+  const accessors = [
+    reader(tensors.q, "buffer"),
+    reader(tensors.k, source),
+    reader(tensors.v, source),
+    writer(tensors.out),
+  ];
+  const bindings = [...accessors.map(({ binding }) => binding), ...description.bindings];
+  const sizes = {
+    LANES: lanes,
+    ROWS: rows,
+    D4: Math.ceil(headDim / 4),
+    V4: Math.ceil(valueDim / 4),
+  };
+  const code = [
+    constants({ ...sizes, ...description.constants }),
+    declare(bindings, ATTENTION_PARAMS),
+    ...accessors.map((accessor) => accessor.code),
+    description.code,
+    unroll(MAIN, sizes),
+  ].join("\n");
+  return {
+    label: "attention (subgroup)",
+    code,
+    bindings,
+    params: ATTENTION_PARAMS,
+    subgroups: true,
+  };
+}
+
+const MAIN = /* wgsl */ `
+@compute @workgroup_size(LANES)
+fn main(@builtin(workgroup_id) tile: vec3u, @builtin(local_invocation_index) lane: u32) {
+  let b = batch_of(tile.z);
+  let part = part_of(tile.z);
+  let h = params.h0 + tile.y;
+  let kv_head = h / params.group;
+  let t_first = params.t0 + tile.x * LANES * ROWS;
+  let t_last = min(t_first + LANES * ROWS, params.t1) - 1u;
+
+  @registers var q: array<array<vec4f, D4>, ROWS>;
+  @registers var acc: array<array<vec4f, V4>, ROWS>;
+  @registers var m: array<f32, ROWS>;
+  @registers var l: array<f32, ROWS>;
+  @unroll for (var r = 0u; r < ROWS; r++) {
+    let row = q_row(b, min(t_first + r * LANES + lane, t_last), h);
+    @unroll for (var d = 0u; d < D4; d++) { q[r][d] = params.q_scale * load_q(row, d); }
+    m[r] = FLOOR;
+  }
+
+  let keys = key_range(part, t_first, t_last);
+  for (var first = keys.x; first < keys.y; first += LANES) {
+    let row = kv_row(b, min(first + lane, keys.y - 1u), kv_head);
+
+    // s_ij = q_i . k_j
+    @registers var s: array<array<f32, LANES>, ROWS>;
+    @unroll for (var d = 0u; d < D4; d++) {
+      let k_own = load_k(row, d);
+      @unroll for (var j = 0u; j < LANES; j++) {
+        let k_j = subgroupBroadcast(k_own, j);
+        @unroll for (var r = 0u; r < ROWS; r++) { s[r][j] += dot(q[r][d], k_j); }
+      }
+    }
+    if SHAPED {
+      @unroll for (var r = 0u; r < ROWS; r++) {
+        @unroll for (var j = 0u; j < LANES; j++) {
+          s[r][j] = shaped(s[r][j], b, h, t_first + r * LANES + lane, first + j);
+        }
+      }
+    }
+    if needs_mask(first, LANES, keys.y, t_first, t_last) {
+      @unroll for (var r = 0u; r < ROWS; r++) {
+        @unroll for (var j = 0u; j < LANES; j++) {
+          s[r][j] = select(MASKED, s[r][j], visible(t_first + r * LANES + lane, first + j, keys.y));
+        }
+      }
+    }
+
+    // p_ij = exp(s_ij - m_i); alpha rescales what is summed so far
+    @unroll for (var r = 0u; r < ROWS; r++) {
+      var m_new = m[r];
+      @unroll for (var j = 0u; j < LANES; j++) { m_new = max(m_new, s[r][j]); }
+      let alpha = exp2(m[r] - m_new);
+      m[r] = m_new;
+      l[r] *= alpha;
+      @unroll for (var j = 0u; j < LANES; j++) { s[r][j] = exp2(s[r][j] - m_new); l[r] += s[r][j]; }
+      @unroll for (var d = 0u; d < V4; d++) { acc[r][d] *= alpha; }
+    }
+
+    // acc_i += p_ij v_j
+    @unroll for (var d = 0u; d < V4; d++) {
+      let v_own = load_v(row, d);
+      @unroll for (var j = 0u; j < LANES; j++) {
+        let v_j = subgroupBroadcast(v_own, j);
+        @unroll for (var r = 0u; r < ROWS; r++) { acc[r][d] = fma(vec4f(s[r][j]), v_j, acc[r][d]); }
+      }
+    }
+  }
+
+  @unroll for (var r = 0u; r < ROWS; r++) {
+    let t = t_first + r * LANES + lane;
+    if t <= t_last {
+      let row = out_row(part, b, t, h);
+      let end = finish(m[r], l[r], h, part);
+      @unroll for (var d = 0u; d < V4; d++) { store_out(row, d, end.x * acc[r][d]); }
+      store_lse(row, end.y);
+    }
+  }
+}
+`;

@@ -1,0 +1,116 @@
+import { type Access, type Binding, TEXTURE_WIDTH } from "../../gpu/program.ts";
+
+/** Element types that kernels load and store. */
+export type Elem = "f32" | "f16";
+
+/** Where a kernel reads rows from. */
+export type Source = "buffer" | "texture";
+
+/** WGSL that reaches one tensor, and the binding that it needs. */
+export interface Accessor {
+  readonly binding: Binding;
+  readonly code: string;
+}
+
+/** A tensor as rows of `width` elements: all axes but the last, flattened. */
+export interface Rows {
+  /** Name of the binding; the functions are `load_<name>` and `store_<name>`. */
+  readonly name: string;
+  readonly elem: Elem;
+  readonly width: number;
+}
+
+/** Whether rows start on whole `vec4`s. */
+export function aligned(width: number): boolean {
+  return width % 4 === 0;
+}
+
+const UNPACK = "vec4f(unpack2x16float(x.x), unpack2x16float(x.y))";
+
+/**
+ * Makes `load_<name>(row, c) -> vec4f`: columns 4c to 4c + 3 of a row, zero beyond the width.
+ *
+ * f16 is read as words and unpacked, so it needs no device feature. A texture holds one vec4 per
+ * texel (only where rows are aligned): software drivers fetch texels several times faster than
+ * they load from buffers (docs/performance.md).
+ */
+export function reader({ name, elem, width }: Rows, source: Source): Accessor {
+  const columns = Math.ceil(width / 4);
+  const head = `fn load_${name}(row: u32, c: u32) -> vec4f {`;
+  if (source === "texture" && aligned(width)) {
+    const type = elem === "f32" ? "texture_2d<f32>" : "texture_2d<u32>";
+    const texel = `textureLoad(${name}, vec2u(at % ${TEXTURE_WIDTH}u, at / ${TEXTURE_WIDTH}u), 0)`;
+    return accessor(name, "texture", type, [
+      head,
+      `  let at = row * ${columns}u + c;`,
+      elem === "f32" ? `  return ${texel};` : `  let x = ${texel}; return ${UNPACK};`,
+    ]);
+  }
+  if (aligned(width)) {
+    const at = `${name}[(row - params.${name}_first) * ${columns}u + c]`;
+    return elem === "f32"
+      ? accessor(name, "read", "array<vec4f>", [head, `  return ${at};`])
+      : accessor(name, "read", "array<vec2u>", [head, `  let x = ${at}; return ${UNPACK};`]);
+  }
+  const { binding, code } = elementReader({ name, elem, width });
+  return { binding, code: [code, raggedLoad(name, width)].join("\n") };
+}
+
+/** Makes `element_<name>(row, d) -> f32`. */
+export function elementReader({ name, elem, width }: Rows): Accessor {
+  const element = elem === "f32" ? `${name}[e]` : `unpack2x16float(${name}[e >> 1u])[e & 1u]`;
+  return accessor(name, "read", elem === "f32" ? "array<f32>" : "array<u32>", [
+    `fn element_${name}(row: u32, d: u32) -> f32 {`,
+    `  let e = (row - params.${name}_first) * ${width}u + d;`,
+    `  return ${element};`,
+  ]);
+}
+
+function raggedLoad(name: string, width: number): string {
+  const columns = [0, 1, 2, 3].map((i) => `column_${name}(row, 4u * c + ${i}u)`);
+  return [
+    `fn column_${name}(row: u32, d: u32) -> f32 {`,
+    `  if d >= ${width}u { return 0.0; }`,
+    `  return element_${name}(row, d);`,
+    "}",
+    `fn load_${name}(row: u32, c: u32) -> vec4f { return vec4f(${columns.join(", ")}); }`,
+  ].join("\n");
+}
+
+/** Makes `store_<name>(row, c, x: vec4f)`, the counterpart of {@linkcode reader}. */
+export function writer({ name, elem, width }: Rows): Accessor {
+  const columns = Math.ceil(width / 4);
+  const head = `fn store_${name}(row: u32, c: u32, x: vec4f) {`;
+  if (aligned(width)) {
+    const at = `${name}[(row - params.${name}_first) * ${columns}u + c]`;
+    return elem === "f32"
+      ? accessor(name, "read_write", "array<vec4f>", [head, `  ${at} = x;`])
+      : accessor(name, "read_write", "array<vec2u>", [
+        head,
+        `  ${at} = vec2u(pack2x16float(x.xy), pack2x16float(x.zw));`,
+      ]);
+  }
+  const { binding, code } = elementWriter({ name, elem, width });
+  const puts = ["x", "y", "z", "w"].map((x, i) => `  put_${name}(row, 4u * c + ${i}u, x.${x});`);
+  return { binding, code: [code, head, ...puts, "}"].join("\n") };
+}
+
+/** Makes `put_<name>(row, d, x: f32)`, which ignores columns beyond the width. */
+export function elementWriter({ name, elem, width }: Rows): Accessor {
+  // neighbouring rows may share a word of two f16: each side replaces its own half
+  const put = elem === "f32" ? [`  ${name}[e] = x;`] : [
+    "  let shift = 16u * (e & 1u);",
+    `  atomicAnd(&${name}[e >> 1u], ~(0xffffu << shift));`,
+    `  atomicOr(&${name}[e >> 1u], (pack2x16float(vec2f(x, 0.0)) & 0xffffu) << shift);`,
+  ];
+  return accessor(name, "read_write", elem === "f32" ? "array<f32>" : "array<atomic<u32>>", [
+    `fn put_${name}(row: u32, d: u32, x: f32) {`,
+    `  if d >= ${width}u { return; }`,
+    `  let e = (row - params.${name}_first) * ${width}u + d;`,
+    ...put,
+  ]);
+}
+
+function accessor(name: string, access: Access, type: string, lines: string[]): Accessor {
+  return { binding: { name, access, type }, code: [...lines, "}"].join("\n") };
+}

@@ -1,0 +1,241 @@
+import type { Gpu } from "../../gpu/device.ts";
+import { kindOf } from "../../gpu/dtype.ts";
+import type { Tensor } from "../../gpu/tensor.ts";
+import { checkOptionNames } from "../options.ts";
+import { checkDType, checkRank, checkShared, checkTensors } from "../tensors.ts";
+import type { AttentionSchedule } from "./schedule.ts";
+
+/** Options of {@linkcode attention}; B batch, T queries, S keys, Hq query heads. */
+export interface AttentionOptions {
+  /**
+   * Multiplies q · k.
+   *
+   * @default {D^-1/2}
+   */
+  scale?: number;
+  /**
+   * Hides later keys. `true`: query i sees keys j ≤ i + S − T, so that the last query sees all;
+   * `"top-left"`: j ≤ i.
+   *
+   * @default {false}
+   */
+  causal?: boolean | "top-left";
+  /**
+   * Hides keys more than `left` before or `right` behind the diagonal, i + S − T, or i where
+   * `causal` is `"top-left"`; a missing side is unbounded.
+   */
+  window?: AttentionWindow;
+  /** Turns scores s into softcap · tanh(s / softcap), before the bias. */
+  softcap?: number;
+  /** `[Hq]`, f32 or f16: a logit per head that joins the denominator only. */
+  sinks?: Tensor;
+  /** `[B|1, Hq|1, T|1, S]`, f32 or f16: added to the scores; −∞ hides a key. */
+  bias?: Tensor;
+  /**
+   * How scores become weights.
+   *
+   * @default {"softmax"}
+   */
+  normalizer?: "softmax";
+  /**
+   * Whether `lse` is returned.
+   *
+   * @default {false}
+   */
+  lse?: boolean;
+  /** Overrides the kernel: a kind, the name of a valid schedule, or a schedule. */
+  schedule?: string | AttentionSchedule;
+}
+
+/** A window around the diagonal. */
+export interface AttentionWindow {
+  /** Keys seen before the diagonal. */
+  left?: number;
+  /** Keys seen behind the diagonal. */
+  right?: number;
+}
+
+/** Keys that query i sees: i + lo ≤ j ≤ i + hi. */
+export interface Band {
+  readonly lo: number;
+  readonly hi: number;
+}
+
+/** A tensor that joins the scores. */
+export interface ScoreInput {
+  readonly elem: "f32" | "f16";
+  /** Elements between neighbours on each axis, 0 where it broadcasts. */
+  readonly strides: readonly number[];
+}
+
+/** What attention is to compute, validated; no tensors and no GPU. */
+export interface AttentionProblem {
+  readonly batch: number;
+  readonly qLen: number;
+  readonly kvLen: number;
+  readonly heads: number;
+  readonly kvHeads: number;
+  readonly headDim: number;
+  readonly valueDim: number;
+  readonly elem: "f32" | "f16";
+  readonly scale: number;
+  readonly band: Band | null;
+  readonly softcap: number | null;
+  readonly bias: ScoreInput | null;
+  readonly sinks: ScoreInput | null;
+  readonly lse: boolean;
+  /** Whether k and v may be copied (their buffers have `COPY_SRC`). */
+  readonly copyable: boolean;
+  readonly schedule: string | AttentionSchedule | null;
+}
+
+const ACTION = "compute attention";
+const AXES = ["B", "length", "heads", "dim"];
+const OPTIONS: readonly (keyof AttentionOptions)[] = [
+  "scale",
+  "causal",
+  "window",
+  "softcap",
+  "sinks",
+  "bias",
+  "normalizer",
+  "lse",
+  "schedule",
+];
+/** Largest head dim. */
+export const MAX_DIM = 256;
+/** Far beyond any length, and safe to add to one in 32 bits. */
+const UNBOUNDED = 2 ** 30;
+
+/** Validates the arguments of attention: the one place that throws for them. */
+export function attentionProblem(
+  q: Tensor,
+  k: Tensor,
+  v: Tensor,
+  options: AttentionOptions,
+): { problem: AttentionProblem; gpu: Gpu } {
+  checkOptionNames(ACTION, options, OPTIONS);
+  const { sinks, bias, lse = false, normalizer = "softmax", schedule = null } = options;
+  const gpu = checkTensors(ACTION, { q, k, v, ...(sinks && { sinks }), ...(bias && { bias }) });
+  const sizes = checkShapes(q, k, v);
+  if (typeof lse !== "boolean") fail(`lse must be true or false: lse is ${kindOf(lse)}`);
+  if (normalizer !== "softmax") fail(`normalizer must be "softmax": normalizer is ${normalizer}`);
+  const problem: AttentionProblem = {
+    ...sizes,
+    elem: checkElem(q, k, v),
+    scale: checkScale(options.scale, sizes.headDim),
+    band: checkBand(options, sizes.qLen, sizes.kvLen),
+    softcap: checkSoftcap(options.softcap),
+    bias: bias ? checkBias(bias, sizes) : null,
+    sinks: sinks ? checkSinks(sinks, sizes.heads) : null,
+    lse,
+    copyable: [k, v].every(({ buffer }) => (buffer.usage & GPUBufferUsage.COPY_SRC) !== 0),
+    schedule,
+  };
+  return { problem, gpu };
+}
+
+type Sizes = Pick<
+  AttentionProblem,
+  "batch" | "qLen" | "kvLen" | "heads" | "kvHeads" | "headDim" | "valueDim"
+>;
+
+function checkShapes(q: Tensor, k: Tensor, v: Tensor): Sizes {
+  for (const [name, tensor] of Object.entries({ q, k, v })) checkRank(ACTION, name, tensor, AXES);
+  const [batch, qLen, heads, headDim] = q.shape;
+  const [kBatch, kvLen, kvHeads, kDim] = k.shape;
+  const [vBatch, vLen, vHeads, valueDim] = v.shape;
+  checkShared(ACTION, "a batch", { q: batch, k: kBatch, v: vBatch });
+  checkShared(ACTION, "a length", { k: kvLen, v: vLen });
+  checkShared(ACTION, "heads", { k: kvHeads, v: vHeads });
+  checkShared(ACTION, "a head dim", { q: headDim, k: kDim });
+  for (const [name, dim] of Object.entries({ "head dim": headDim, "value dim": valueDim })) {
+    if (dim < 1 || dim > MAX_DIM) {
+      throw new RangeError(
+        `Cannot ${ACTION} as the ${name} must be 1 to ${MAX_DIM}: current ${name} is ${dim}`,
+      );
+    }
+  }
+  if (heads < 1 || kvHeads < 1 || heads % kvHeads !== 0) {
+    fail(
+      `the heads of q must be a multiple of those of k: current heads are q=${heads}, k=${kvHeads}`,
+    );
+  }
+  return { batch, qLen, kvLen, heads, kvHeads, headDim, valueDim };
+}
+
+function checkElem(q: Tensor, k: Tensor, v: Tensor): "f32" | "f16" {
+  const elem = checkDType(ACTION, "q", q, ["f32", "f16"]);
+  if (k.dtype !== elem || v.dtype !== elem) {
+    fail(`q, k and v must share a dtype: current dtypes are q=${elem}, k=${k.dtype}, v=${v.dtype}`);
+  }
+  return elem;
+}
+
+function checkScale(scale: unknown, headDim: number): number {
+  if (scale === undefined) return headDim ** -0.5;
+  if (typeof scale !== "number" || !Number.isFinite(scale)) {
+    throw new RangeError(
+      `Cannot ${ACTION} as scale must be a finite number: scale is ${kindOf(scale)}`,
+    );
+  }
+  return scale;
+}
+
+function checkSoftcap(softcap: unknown): number | null {
+  if (softcap === undefined) return null;
+  if (typeof softcap !== "number" || !Number.isFinite(softcap) || softcap <= 0) {
+    throw new RangeError(
+      `Cannot ${ACTION} as softcap must be a finite number > 0: softcap is ${kindOf(softcap)}`,
+    );
+  }
+  return softcap;
+}
+
+/** Folds causality and window into one band, or null where every query sees every key. */
+function checkBand(options: AttentionOptions, qLen: number, kvLen: number): Band | null {
+  const { causal = false, window = {} } = options;
+  if (typeof causal !== "boolean" && causal !== "top-left") {
+    fail(`causal must be true, false or "top-left": causal is ${kindOf(causal)}`);
+  }
+  checkOptionNames(`${ACTION} with a window`, window, ["left", "right"]);
+  const { left, right } = window;
+  for (const [side, keys] of Object.entries({ left, right })) {
+    if (keys !== undefined && (!Number.isSafeInteger(keys) || keys < 0)) {
+      throw new RangeError(
+        `Cannot ${ACTION} as window.${side} must be an integer >= 0: window.${side} is ${
+          kindOf(keys)
+        }`,
+      );
+    }
+  }
+  if (!causal && left === undefined && right === undefined) return null;
+  const diagonal = causal === "top-left" ? 0 : kvLen - qLen;
+  const hi = Math.min(causal ? 0 : UNBOUNDED, right ?? UNBOUNDED);
+  return { lo: diagonal - Math.min(left ?? UNBOUNDED, UNBOUNDED), hi: diagonal + hi };
+}
+
+function checkBias(bias: Tensor, { batch, heads, qLen, kvLen }: Sizes): ScoreInput {
+  const elem = checkDType(ACTION, "bias", bias, ["f32", "f16"]);
+  checkRank(ACTION, "bias", bias, ["B|1", "Hq|1", "T|1", "S"]);
+  const full = [batch, heads, qLen, kvLen];
+  const fits = bias.shape.every((size, axis) => size === full[axis] || (size === 1 && axis < 3));
+  if (!fits) {
+    fail(`bias must broadcast to [B, Hq, T, S] = [${full}]: bias is [${bias.shape}]`);
+  }
+  const [, h, t, s] = bias.shape;
+  const dense = [h * t * s, t * s, s, 1];
+  return { elem, strides: dense.map((stride, axis) => bias.shape[axis] === 1 ? 0 : stride) };
+}
+
+function checkSinks(sinks: Tensor, heads: number): ScoreInput {
+  const elem = checkDType(ACTION, "sinks", sinks, ["f32", "f16"]);
+  if (sinks.shape.length !== 1 || sinks.shape[0] !== heads) {
+    fail(`sinks must be [Hq] = [${heads}]: sinks is [${sinks.shape}]`);
+  }
+  return { elem, strides: [1] };
+}
+
+function fail(reason: string): never {
+  throw new TypeError(`Cannot ${ACTION} as ${reason}`);
+}

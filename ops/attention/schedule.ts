@@ -1,0 +1,198 @@
+import type { Gpu } from "../../gpu/device.ts";
+import { splitBytes } from "../../kernels/attention/split.ts";
+import {
+  workgroupBytes,
+  workgroupThreads,
+  type WorkgroupTile,
+} from "../../kernels/attention/workgroup.ts";
+import { TEXTURE_WIDTH } from "../../gpu/program.ts";
+import { aligned, type Source } from "../../kernels/shared/rows.ts";
+import type { AttentionProblem } from "./problem.ts";
+
+/** How attention is cut up; {@linkcode attentionSchedules} lists those that fit. */
+export type AttentionSchedule =
+  | SubgroupSchedule
+  | WorkgroupSchedule
+  | SplitSchedule
+  | NaiveSchedule;
+
+/** Rows per lane, values handed round inside a subgroup. */
+export interface SubgroupSchedule {
+  /** Discriminates. */
+  readonly kind: "subgroup";
+  /** Lanes of a subgroup: 4, 8, 16, 32 or 64, as the device has them. */
+  readonly lanes: number;
+  /** Queries of a lane. */
+  readonly rows: number;
+  /** Where k and v are read. */
+  readonly source: Source;
+}
+
+/** Tiles in workgroup memory, a register tile per thread. */
+export interface WorkgroupSchedule extends WorkgroupTile {
+  /** Discriminates. */
+  readonly kind: "workgroup";
+}
+
+/** Keys divided over invocations and workgroups, for few queries. */
+export interface SplitSchedule {
+  /** Discriminates. */
+  readonly kind: "split";
+  /** Invocations of a workgroup. */
+  readonly threads: number;
+  /** Query rows of a workgroup. */
+  readonly rows: number;
+  /** Workgroups that share the keys of a row. */
+  readonly parts: number;
+  /** Where k and v are read. */
+  readonly source: Source;
+}
+
+/** Three passes, one thread per element: the baseline. */
+export interface NaiveSchedule {
+  /** Discriminates. */
+  readonly kind: "naive";
+}
+
+/** What planning needs to know of a device; a `Gpu` is one. */
+export type PlanDevice = Pick<Gpu, "adapter" | "features" | "limits">;
+
+/** Statements of unrolled text in a kernel, beyond which compilers take seconds. */
+const TEXT_BUDGET = 4096;
+/** vec4 registers of a thread that holds its own rows. */
+const REGISTER_BUDGET = 160;
+
+/** The name of a schedule, as the command line prints and takes it. */
+export function scheduleName(schedule: AttentionSchedule): string {
+  switch (schedule.kind) {
+    case "naive":
+      return "naive";
+    case "subgroup":
+      return `subgroup-${schedule.lanes}x${schedule.rows}-${schedule.source}`;
+    case "workgroup": {
+      const { blockQ, blockKv, rows, cols, depth } = schedule;
+      return `workgroup-${blockQ}x${blockKv}-${rows}x${cols}-${depth}`;
+    }
+    case "split":
+      return `split-${schedule.threads}x${schedule.rows}-${schedule.parts}-${schedule.source}`;
+  }
+}
+
+/**
+ * Lists the schedules that fit a problem and a device, those expected to be fastest first within
+ * each kind, and the best kind first.
+ */
+export function attentionSchedules(
+  problem: AttentionProblem,
+  device: PlanDevice,
+): AttentionSchedule[] {
+  const subgroup = subgroupSchedules(problem, device);
+  const workgroup = workgroupSchedules(problem, device);
+  const split = splitSchedules(problem, device);
+  const tiles = device.adapter.software ? [...subgroup, ...workgroup] : [...workgroup, ...subgroup];
+  const fewRows = problem.qLen * (problem.heads / problem.kvHeads) <= FEW_ROWS &&
+    problem.kvLen >= MANY_KEYS;
+  const tiled: AttentionSchedule[] = fewRows ? [...split, ...tiles] : [...tiles, ...split];
+  return [...tiled, { kind: "naive" }];
+}
+
+/** Query rows of a kv head up to which keys are split over invocations. */
+const FEW_ROWS = 8;
+/** Keys from which splitting them pays. */
+const MANY_KEYS = 256;
+
+/** The sources that a problem and a device allow, the faster one first. */
+function sources(problem: AttentionProblem, { adapter, limits }: PlanDevice): Source[] {
+  const texels = problem.batch * problem.kvLen * problem.kvHeads *
+    Math.max(problem.headDim, problem.valueDim) / 4;
+  const possible = problem.copyable && aligned(problem.headDim) && aligned(problem.valueDim) &&
+    texels <= limits.maxTextureDimension2D * TEXTURE_WIDTH;
+  if (!possible) return ["buffer"];
+  return adapter.driver === "llvmpipe" ? ["texture", "buffer"] : ["buffer", "texture"];
+}
+
+function subgroupSchedules(problem: AttentionProblem, device: PlanDevice): SubgroupSchedule[] {
+  const lanes = device.features.subgroups?.size;
+  if (lanes === undefined) return [];
+  const columns = vectors(problem);
+  return sources(problem, device).flatMap((source) =>
+    [4, 2, 8, 1]
+      .filter((rows) =>
+        lanes * rows * columns <= TEXT_BUDGET && (rows === 1 || rows * columns <= REGISTER_BUDGET)
+      )
+      .map((rows): SubgroupSchedule => ({ kind: "subgroup", lanes, rows, source }))
+  );
+}
+
+/** From large to small; the first that fits is the default. */
+const TILES: readonly WorkgroupTile[] = [
+  { blockQ: 64, blockKv: 64, rows: 8, cols: 8, depth: 16 },
+  { blockQ: 64, blockKv: 64, rows: 4, cols: 4, depth: 16 },
+  { blockQ: 64, blockKv: 64, rows: 8, cols: 4, depth: 16 },
+  { blockQ: 128, blockKv: 32, rows: 8, cols: 4, depth: 16 },
+  { blockQ: 32, blockKv: 64, rows: 4, cols: 4, depth: 16 },
+  { blockQ: 32, blockKv: 32, rows: 4, cols: 4, depth: 32 },
+  { blockQ: 16, blockKv: 32, rows: 4, cols: 4, depth: 16 },
+  { blockQ: 16, blockKv: 16, rows: 4, cols: 4, depth: 16 },
+];
+
+/** vec4 registers of a thread of the workgroup schedule. */
+const TILE_REGISTERS = 64;
+
+function workgroupSchedules(
+  problem: AttentionProblem,
+  { limits }: PlanDevice,
+): WorkgroupSchedule[] {
+  const v4 = Math.ceil(problem.valueDim / 4);
+  return TILES
+    .filter((tile) => {
+      const registers = tile.rows * (tile.cols / 4 + Math.ceil(v4 / (tile.blockKv / tile.cols)));
+      return registers <= TILE_REGISTERS &&
+        workgroupThreads(tile) <= limits.maxComputeInvocationsPerWorkgroup &&
+        workgroupBytes(tile, problem.valueDim) <= limits.maxComputeWorkgroupStorageSize;
+    })
+    .map((tile) => ({ kind: "workgroup", ...tile }));
+}
+
+function splitSchedules(problem: AttentionProblem, device: PlanDevice): SplitSchedule[] {
+  const { adapter, features, limits } = device;
+  const threads = adapter.software ? features.subgroups?.size ?? 8 : 64;
+  if (splitBytes(threads) > limits.maxComputeWorkgroupStorageSize) return [];
+  const columns = vectors(problem);
+  const group = problem.heads / problem.kvHeads;
+  const rows = [4, 2, 1].filter((rows) =>
+    rows === 1 || (rows <= problem.qLen * group && rows * columns <= REGISTER_BUDGET)
+  );
+  const parts = splitParts(problem, adapter.software ? 8 : 256);
+  return sources(problem, device).flatMap((source) =>
+    rows.map((rows): SplitSchedule => ({ kind: "split", threads, rows, parts, source }))
+  );
+}
+
+/** Enough workgroups to fill a device, but no part of fewer than 128 keys. */
+function splitParts({ batch, kvHeads, kvLen }: AttentionProblem, workgroups: number): number {
+  const wanted = Math.ceil(workgroups / Math.max(1, batch * kvHeads));
+  return Math.max(1, Math.min(wanted, Math.floor(kvLen / 128)));
+}
+
+/** vec4 columns of a row of q and of the output together. */
+function vectors({ headDim, valueDim }: AttentionProblem): number {
+  return Math.ceil(headDim / 4) + Math.ceil(valueDim / 4);
+}
+
+/** Picks the schedule that the caller named, or the default. */
+export function chooseSchedule(problem: AttentionProblem, device: PlanDevice): AttentionSchedule {
+  const valid = attentionSchedules(problem, device);
+  const { schedule } = problem;
+  if (schedule === null) return valid[0];
+  const wanted = typeof schedule === "string" ? schedule : scheduleName(schedule);
+  const found = valid.find((candidate) =>
+    candidate.kind === wanted || scheduleName(candidate) === wanted
+  );
+  if (found !== undefined) return found;
+  throw new RangeError(
+    `Cannot plan attention as schedule must fit the problem and the device: "${wanted}" is not among ${
+      valid.map(scheduleName).join(", ")
+    }`,
+  );
+}
