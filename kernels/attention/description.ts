@@ -20,7 +20,7 @@ export interface Description {
 export function describe(config: AttentionConfig): Description {
   const { banded, softcap, bias, sinks, lse } = config;
   return {
-    constants: { BANDED: banded, SOFTCAP: softcap, SHAPED: softcap || bias !== null },
+    constants: { BANDED: banded, SOFTCAP: softcap },
     bindings: [
       ...(bias ? [resource("bias", "read", WORDS[bias])] : []),
       ...(sinks ? [resource("sinks", "read", WORDS[sinks])] : []),
@@ -30,6 +30,7 @@ export function describe(config: AttentionConfig): Description {
       COMMON,
       bias ? scalarOf("bias", bias) + SHAPED_WITH_BIAS : SHAPED,
       sinks ? scalarOf("sinks", sinks) + FINISH_WITH_SINK : FINISH,
+      SCORE,
       `fn store_lse(row: u32, value: f32) { ${lse ? "lse[row - params.lse_first] = value;" : ""} }`,
     ].join("\n"),
   };
@@ -111,6 +112,14 @@ fn shaped(x: f32, b: u32, h: u32, t: u32, j: u32) -> f32 {
   let added = max(LOG2E * bias_of(at), MASKED);
   if SOFTCAP { return params.cap * tanh_of(x) + added; }
   return x + added;
+}`;
+
+const SCORE = /* wgsl */ `
+/// Score of a query and a key of a range that ends at end; masked says whether any is hidden.
+fn score(x: f32, masked: bool, b: u32, h: u32, t: u32, j: u32, end: u32) -> f32 {
+  let s = shaped(x, b, h, t, j);
+  if !masked { return s; }
+  return select(MASKED, s, visible(t, j, end));
 }`;
 
 const FINISH = /* wgsl */ `

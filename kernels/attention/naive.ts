@@ -73,9 +73,8 @@ fn main(@builtin(global_invocation_id) at: vec3u) {
     let q_d = params.q_scale * element_q(q_row(b, t, h), d);
     s += q_d * element_k(kv_row(b, j, h / params.group), d);
   }
-  s = shaped(s, b, h, t, j);
   scores[(at.z * params.q_len + t) * params.kv_len + j] =
-    select(MASKED, s, visible(t, j, params.kv_len));
+    score(s, true, b, h, t, j, params.kv_len);
 }
 `;
 

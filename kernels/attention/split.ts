@@ -33,7 +33,7 @@ export function splitAttention(config: SplitConfig): Program {
   const description = describe(config);
   const tensors = attentionRows(config);
   const accessors = [
-    reader(tensors.q, "buffer"),
+    reader(tensors.q, source),
     reader(tensors.k, source),
     reader(tensors.v, source),
     writer(tensors.out),
@@ -115,7 +115,7 @@ fn main(@builtin(workgroup_id) tile: vec3u, @builtin(local_invocation_index) thr
       let x = min(x_first + r, x_last);
       let t = x / params.group;
       let h = kv_head * params.group + x % params.group;
-      s[r] = select(MASKED, shaped(s[r], b, h, t, j), visible(t, j, keys.y));
+      s[r] = score(s[r], true, b, h, t, j, keys.y);
       let m_new = max(m[r], s[r]);
       let alpha = exp2(m[r] - m_new);
       p[r] = exp2(s[r] - m_new);

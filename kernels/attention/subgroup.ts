@@ -4,28 +4,33 @@ import { unroll } from "../unroll.ts";
 import { ATTENTION_PARAMS, type AttentionConfig, attentionRows } from "./config.ts";
 import { describe } from "./description.ts";
 
-/** The description of the mathematics plus the shape of a tile. */
-export interface SubgroupConfig extends AttentionConfig {
+/** Shape of the subgroup schedule. */
+export interface SubgroupTile {
   /** Lanes of a subgroup; one subgroup is a workgroup. */
   readonly lanes: number;
-  /** Query rows of a lane. */
+  /** Queries of a lane. */
   readonly rows: number;
+  /** How keys are handed round: `subgroupBroadcast` in unrolled text, or `subgroupShuffle` in a loop. */
+  readonly exchange: "broadcast" | "shuffle";
 }
+
+/** The description of the mathematics plus the shape of a tile. */
+export interface SubgroupConfig extends AttentionConfig, SubgroupTile {}
 
 /**
  * FlashAttention-2 forward (Dao 2023, algorithm 1) with a subgroup per query tile.
  *
  * The grid is the loop over query tiles, heads and batch (times parts of the keys); the loop over
  * key tiles remains. A lane owns `rows` queries: q, acc, m and l stay in its registers. Each lane
- * loads one key row (then one value row) of the tile and `subgroupBroadcast` hands it round, so a
+ * loads one key row (then one value row) of the tile and the subgroup hands it round, so a
  * loaded vector is used lanes x rows times and no workgroup memory is touched.
  */
 export function subgroupAttention(config: SubgroupConfig): Program {
-  const { lanes, rows, headDim, valueDim, source } = config;
+  const { lanes, rows, exchange, headDim, valueDim, source } = config;
   const description = describe(config);
   const tensors = attentionRows(config);
   const accessors = [
-    reader(tensors.q, "buffer"),
+    reader(tensors.q, source),
     reader(tensors.k, source),
     reader(tensors.v, source),
     writer(tensors.out),
@@ -42,7 +47,7 @@ export function subgroupAttention(config: SubgroupConfig): Program {
     declare(bindings, ATTENTION_PARAMS),
     ...accessors.map((accessor) => accessor.code),
     description.code,
-    unroll(MAIN, sizes),
+    unroll(main(exchange === "shuffle" ? SCORES_BY_SHUFFLE : SCORES_BY_BROADCAST), sizes),
   ].join("\n");
   return {
     label: "attention (subgroup)",
@@ -53,7 +58,40 @@ export function subgroupAttention(config: SubgroupConfig): Program {
   };
 }
 
-const MAIN = /* wgsl */ `
+/** Keys one after the other in text: every lane index is a literal. */
+const SCORES_BY_BROADCAST = /* wgsl */ `
+    // s_ij = q_i . k_j
+    @unroll for (var d = 0u; d < D4; d++) {
+      let k_own = load_k(row, d);
+      @unroll for (var j = 0u; j < LANES; j++) {
+        let k_j = subgroupBroadcast(k_own, j);
+        @unroll for (var r = 0u; r < ROWS; r++) { s[r][j] += dot(q[r][d], k_j); }
+      }
+    }
+    @unroll for (var r = 0u; r < ROWS; r++) {
+      @unroll for (var j = 0u; j < LANES; j++) {
+        s[r][j] = score(s[r][j], masked, b, h, t_first + r * LANES + lane, first + j, keys.y);
+      }
+    }`;
+
+/** Keys in a loop: an eighth of the text, but it needs a shuffle that is as fast as a broadcast. */
+const SCORES_BY_SHUFFLE = /* wgsl */ `
+    // s_ij = q_i . k_j
+    @registers var k_own: array<vec4f, D4>;
+    @unroll for (var d = 0u; d < D4; d++) { k_own[d] = load_k(row, d); }
+    for (var j = 0u; j < LANES; j++) {
+      @registers var x: array<f32, ROWS>;
+      @unroll for (var d = 0u; d < D4; d++) {
+        let k_j = subgroupShuffle(k_own[d], j);
+        @unroll for (var r = 0u; r < ROWS; r++) { x[r] += dot(q[r][d], k_j); }
+      }
+      @unroll for (var r = 0u; r < ROWS; r++) {
+        x[r] = score(x[r], masked, b, h, t_first + r * LANES + lane, first + j, keys.y);
+        @unroll for (var i = 0u; i < LANES; i++) { s[r][i] = select(s[r][i], x[r], i == j); }
+      }
+    }`;
+
+const main = (scores: string): string => /* wgsl */ `
 @compute @workgroup_size(LANES)
 fn main(@builtin(workgroup_id) tile: vec3u, @builtin(local_invocation_index) lane: u32) {
   let b = batch_of(tile.z);
@@ -77,29 +115,9 @@ fn main(@builtin(workgroup_id) tile: vec3u, @builtin(local_invocation_index) lan
   for (var first = keys.x; first < keys.y; first += LANES) {
     let row = kv_row(b, min(first + lane, keys.y - 1u), kv_head);
 
-    // s_ij = q_i . k_j
+    let masked = needs_mask(first, LANES, keys.y, t_first, t_last);
     @registers var s: array<array<f32, LANES>, ROWS>;
-    @unroll for (var d = 0u; d < D4; d++) {
-      let k_own = load_k(row, d);
-      @unroll for (var j = 0u; j < LANES; j++) {
-        let k_j = subgroupBroadcast(k_own, j);
-        @unroll for (var r = 0u; r < ROWS; r++) { s[r][j] += dot(q[r][d], k_j); }
-      }
-    }
-    if SHAPED {
-      @unroll for (var r = 0u; r < ROWS; r++) {
-        @unroll for (var j = 0u; j < LANES; j++) {
-          s[r][j] = shaped(s[r][j], b, h, t_first + r * LANES + lane, first + j);
-        }
-      }
-    }
-    if needs_mask(first, LANES, keys.y, t_first, t_last) {
-      @unroll for (var r = 0u; r < ROWS; r++) {
-        @unroll for (var j = 0u; j < LANES; j++) {
-          s[r][j] = select(MASKED, s[r][j], visible(t_first + r * LANES + lane, first + j, keys.y));
-        }
-      }
-    }
+    ${scores.trim()}
 
     // p_ij = exp(s_ij - m_i); alpha rescales what is summed so far
     @unroll for (var r = 0u; r < ROWS; r++) {

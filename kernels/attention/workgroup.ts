@@ -180,22 +180,12 @@ fn main(@builtin(workgroup_id) tile: vec3u, @builtin(local_invocation_index) thr
         }
       }
     }
-    if SHAPED {
-      @unroll for (var r = 0u; r < ROWS; r++) {
-        @unroll for (var c = 0u; c < COLS / 4; c++) {
-          @unroll for (var x = 0u; x < 4; x++) {
-            s[r][c][x] = shaped(s[r][c][x], b, h, t_own + r, first + 4u * (c * TX + tx) + x);
-          }
-        }
-      }
-    }
-    if needs_mask(first, BLOCK_KV, keys.y, t_first, t_last) {
-      @unroll for (var r = 0u; r < ROWS; r++) {
-        @unroll for (var c = 0u; c < COLS / 4; c++) {
-          @unroll for (var x = 0u; x < 4; x++) {
-            s[r][c][x] = select(MASKED, s[r][c][x],
-              visible(t_own + r, first + 4u * (c * TX + tx) + x, keys.y));
-          }
+    let masked = needs_mask(first, BLOCK_KV, keys.y, t_first, t_last);
+    @unroll for (var r = 0u; r < ROWS; r++) {
+      @unroll for (var c = 0u; c < COLS / 4; c++) {
+        @unroll for (var x = 0u; x < 4; x++) {
+          s[r][c][x] = score(s[r][c][x], masked, b, h, t_own + r,
+            first + 4u * (c * TX + tx) + x, keys.y);
         }
       }
     }

@@ -81,24 +81,24 @@ function mergeConfig({ elem, valueDim, lse }: AttentionProblem) {
 
 function launchTiled(operation: Operation, call: AttentionCall): void {
   const { problem, plan, tensors } = call;
-  const { k, v } = tensors;
+  const { q, k, v } = tensors;
   const program = tiledProgram(plan);
   const textures = plan.config.source === "texture"
-    ? { k: texture(operation, k), v: texture(operation, v) }
+    ? { q: texture(operation, q), k: texture(operation, k), v: texture(operation, v) }
     : null;
   for (const { rows, launches } of plan.rounds) {
     const outputs = plan.parts > 1
       ? partialOutputs(operation, rows, call)
       : finalOutputs(rows, call);
     for (const slice of launches) {
-      const q = boundRows(tensors.q, queryRows(slice, problem), problem.headDim, call);
-      const keys = textures ? { resources: textures, k: 0, v: 0 } : boundKeys(slice, call);
+      const inputs = textures
+        ? { resources: textures, q: 0, k: 0, v: 0 }
+        : boundInputs(slice, call);
       const scores = boundScores(slice, call);
       operation.launch({
         program,
         resources: {
-          q: q.resource,
-          ...keys.resources,
+          ...inputs.resources,
           ...scores.resources,
           out: outputs.out.resource,
           ...(outputs.lse && { lse: outputs.lse.resource }),
@@ -108,9 +108,9 @@ function launchTiled(operation: Operation, call: AttentionCall): void {
           ...sliceParams(slice, problem),
           part_rows: outputs.partRows,
           bias_first: scores.first,
-          q_first: q.first,
-          k_first: keys.k,
-          v_first: keys.v,
+          q_first: inputs.q,
+          k_first: inputs.k,
+          v_first: inputs.v,
           out_first: outputs.out.first,
           lse_first: outputs.lse?.first ?? 0,
         },
@@ -174,19 +174,25 @@ function queryRows({ batch, queries }: Slice, { qLen, heads }: AttentionProblem)
   return [first, ((batch[1] - 1) * qLen + queries[1]) * heads];
 }
 
-/** Binds the keys and values of a slice's parts; `k` and `v` number their first rows. */
-function boundKeys(
+/** Binds the queries of a slice and the keys and values of its parts, and numbers their first rows. */
+function boundInputs(
   slice: Slice,
   call: AttentionCall,
-): { resources: Resources; k: number; v: number } {
+): { resources: Resources; q: number; k: number; v: number } {
   const { problem, plan, tensors } = call;
-  const { kvLen, kvHeads } = problem;
+  const { kvLen, kvHeads, headDim, valueDim } = problem;
   const [partFirst, partEnd] = slice.parts.map((part) => Math.min(part * plan.partKeys, kvLen));
   const first = (slice.batch[0] * kvLen + partFirst) * kvHeads;
   const end = ((slice.batch[1] - 1) * kvLen + partEnd) * kvHeads;
-  const k = boundRows(tensors.k, [first, end], problem.headDim, call);
-  const v = boundRows(tensors.v, [first, end], problem.valueDim, call);
-  return { resources: { k: k.resource, v: v.resource }, k: k.first, v: v.first };
+  const q = boundRows(tensors.q, queryRows(slice, problem), headDim, call);
+  const k = boundRows(tensors.k, [first, end], headDim, call);
+  const v = boundRows(tensors.v, [first, end], valueDim, call);
+  return {
+    resources: { q: q.resource, k: k.resource, v: v.resource },
+    q: q.first,
+    k: k.first,
+    v: v.first,
+  };
 }
 
 /** Binds the bias of a slice and the sinks. */

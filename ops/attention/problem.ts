@@ -84,7 +84,7 @@ export interface AttentionProblem {
   readonly bias: ScoreInput | null;
   readonly sinks: ScoreInput | null;
   readonly lse: boolean;
-  /** Whether k and v may be copied (their buffers have `COPY_SRC`). */
+  /** Whether q, k and v may be copied (their buffers have `COPY_SRC`). */
   readonly copyable: boolean;
   readonly schedule: string | AttentionSchedule | null;
 }
@@ -129,7 +129,7 @@ export function attentionProblem(
     bias: bias ? checkBias(bias, sizes) : null,
     sinks: sinks ? checkSinks(sinks, sizes.heads) : null,
     lse,
-    copyable: [k, v].every(({ buffer }) => (buffer.usage & GPUBufferUsage.COPY_SRC) !== 0),
+    copyable: [q, k, v].every(({ buffer }) => (buffer.usage & GPUBufferUsage.COPY_SRC) !== 0),
     schedule,
   };
   return { problem, gpu };

@@ -1,4 +1,5 @@
 import type { Gpu } from "../../gpu/device.ts";
+import type { SubgroupTile } from "../../kernels/attention/subgroup.ts";
 import { splitBytes } from "../../kernels/attention/split.ts";
 import {
   workgroupBytes,
@@ -17,14 +18,10 @@ export type AttentionSchedule =
   | NaiveSchedule;
 
 /** Rows per lane, values handed round inside a subgroup. */
-export interface SubgroupSchedule {
+export interface SubgroupSchedule extends SubgroupTile {
   /** Discriminates. */
   readonly kind: "subgroup";
-  /** Lanes of a subgroup: 4, 8, 16, 32 or 64, as the device has them. */
-  readonly lanes: number;
-  /** Queries of a lane. */
-  readonly rows: number;
-  /** Where k and v are read. */
+  /** Where q, k and v are read. */
   readonly source: Source;
 }
 
@@ -44,7 +41,7 @@ export interface SplitSchedule {
   readonly rows: number;
   /** Workgroups that share the keys of a row. */
   readonly parts: number;
-  /** Where k and v are read. */
+  /** Where q, k and v are read. */
   readonly source: Source;
 }
 
@@ -68,7 +65,7 @@ export function scheduleName(schedule: AttentionSchedule): string {
     case "naive":
       return "naive";
     case "subgroup":
-      return `subgroup-${schedule.lanes}x${schedule.rows}-${schedule.source}`;
+      return `subgroup-${schedule.lanes}x${schedule.rows}-${schedule.exchange}-${schedule.source}`;
     case "workgroup": {
       const { blockQ, blockKv, rows, cols, depth } = schedule;
       return `workgroup-${blockQ}x${blockKv}-${rows}x${cols}-${depth}`;
@@ -103,9 +100,10 @@ const MANY_KEYS = 256;
 
 /** The sources that a problem and a device allow, the faster one first. */
 function sources(problem: AttentionProblem, { adapter, limits }: PlanDevice): Source[] {
-  const texels = problem.batch * problem.kvLen * problem.kvHeads *
-    Math.max(problem.headDim, problem.valueDim) / 4;
-  const possible = problem.copyable && aligned(problem.headDim) && aligned(problem.valueDim) &&
+  const { batch, qLen, heads, kvLen, kvHeads, headDim, valueDim } = problem;
+  const rows = batch * Math.max(qLen * heads, kvLen * kvHeads);
+  const texels = rows * Math.max(headDim, valueDim) / 4;
+  const possible = problem.copyable && aligned(headDim) && aligned(valueDim) &&
     texels <= limits.maxTextureDimension2D * TEXTURE_WIDTH;
   if (!possible) return ["buffer"];
   return adapter.driver === "llvmpipe" ? ["texture", "buffer"] : ["buffer", "texture"];
@@ -115,12 +113,19 @@ function subgroupSchedules(problem: AttentionProblem, device: PlanDevice): Subgr
   const lanes = device.features.subgroups?.size;
   if (lanes === undefined) return [];
   const columns = vectors(problem);
+  // llvmpipe shuffles 8 lanes in one instruction, other numbers lane by lane
+  const shuffles = device.adapter.driver === "llvmpipe" && lanes === 8;
+  const exchanges = shuffles
+    ? ["shuffle", "broadcast"] as const
+    : ["broadcast", "shuffle"] as const;
   return sources(problem, device).flatMap((source) =>
-    [4, 2, 8, 1]
-      .filter((rows) =>
-        lanes * rows * columns <= TEXT_BUDGET && (rows === 1 || rows * columns <= REGISTER_BUDGET)
-      )
-      .map((rows): SubgroupSchedule => ({ kind: "subgroup", lanes, rows, source }))
+    exchanges.flatMap((exchange) =>
+      [4, 3, 2, 8, 1]
+        .filter((rows) =>
+          rows === 1 || (lanes * rows * columns <= TEXT_BUDGET && rows * columns <= REGISTER_BUDGET)
+        )
+        .map((rows): SubgroupSchedule => ({ kind: "subgroup", lanes, rows, exchange, source }))
+    )
   );
 }
 
