@@ -114,7 +114,10 @@ export class Gpu implements Disposable {
     const tensor = this.#allocate(shape, dtype);
     const whole = data.byteLength - data.byteLength % 4;
     const { queue } = this.device;
-    queue.writeBuffer(tensor.buffer, 0, data.buffer as ArrayBuffer, data.byteOffset, whole);
+    // Deno panics when an empty ArrayBuffer is written
+    if (whole > 0) {
+      queue.writeBuffer(tensor.buffer, 0, data.buffer as ArrayBuffer, data.byteOffset, whole);
+    }
     if (whole < data.byteLength) {
       const tail = new Uint8Array(4);
       tail.set(new Uint8Array(data.buffer, data.byteOffset + whole, data.byteLength - whole));

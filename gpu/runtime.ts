@@ -1,4 +1,5 @@
 import type { Gpu } from "./device.ts";
+import { DeviceError } from "./errors.ts";
 import { MemoryMeter } from "./memory.ts";
 import { type CompilerOptions, PipelineCache } from "./pipeline.ts";
 import { type Operation, Recorder } from "./recorder.ts";
@@ -65,13 +66,19 @@ export class Runtime {
       if (size > 0) recorder.copies().copyBufferToBuffer(buffer, 0, staging, 0, size);
       recorder.submit();
       const [mapped] = await Promise.allSettled([staging.mapAsync(GPUMapMode.READ)]);
+      // a lost device refuses to map a moment before it says that it is lost
+      if (mapped.status === "rejected") await Promise.race([device.lost, pause(100)]);
       await recorder.settled();
-      if (mapped.status === "rejected") throw mapped.reason;
+      if (mapped.status === "rejected") throw new DeviceError("a read", String(mapped.reason));
       return staging.getMappedRange().slice(0, bytes);
     } finally {
       staging.destroy();
     }
   }
+}
+
+function pause(milliseconds: number): Promise<void> {
+  return new Promise((done) => setTimeout(done, milliseconds));
 }
 
 const runtimes = new WeakMap<Gpu, Runtime>();

@@ -71,7 +71,9 @@ export function planAttention(problem: AttentionProblem, device: PlanDevice): At
 function checkNaive(problem: AttentionProblem, plan: AttentionPlan, limits: GpuLimits): void {
   const { batch, heads, qLen, kvLen } = problem;
   const scores = 4 * batch * heads * qLen * kvLen;
-  const pieces = plan.rounds.flatMap(({ launches }) => launches).length;
+  const launches = plan.rounds.flatMap(({ launches }) => launches).length;
+  const grids = Math.ceil(batch * heads / limits.maxComputeWorkgroupsPerDimension);
+  const pieces = plan.parts * Math.max(launches, grids);
   if (pieces <= 1 && scores <= limits.maxStorageBufferBindingSize) return;
   throw new RangeError(
     `Cannot plan attention as the naive schedule must run in one piece: it needs ${pieces} pieces and ${scores} bytes of scores, the device allows ${limits.maxStorageBufferBindingSize}`,

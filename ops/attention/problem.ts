@@ -135,6 +135,32 @@ export function attentionProblem(
   return { problem, gpu };
 }
 
+/** A problem from plain values, for planning without tensors. */
+export function attentionProblemOf(
+  plain: Sizes & {
+    dtype: "f32" | "f16";
+    scale?: number;
+    causal?: boolean | "top-left";
+    window?: AttentionWindow;
+    softcap?: number;
+  },
+): AttentionProblem {
+  const { batch, qLen, kvLen, heads, kvHeads, headDim, valueDim } = plain;
+  const { dtype, scale, causal, window, softcap } = plain;
+  return {
+    ...{ batch, qLen, kvLen, heads, kvHeads, headDim, valueDim },
+    elem: dtype,
+    scale: checkScale(scale, headDim),
+    band: checkBand({ ...(causal && { causal }), ...(window && { window }) }, qLen, kvLen),
+    softcap: checkSoftcap(softcap),
+    bias: null,
+    sinks: null,
+    lse: false,
+    copyable: true,
+    schedule: null,
+  };
+}
+
 type Sizes = Pick<
   AttentionProblem,
   "batch" | "qLen" | "kvLen" | "heads" | "kvHeads" | "headDim" | "valueDim"

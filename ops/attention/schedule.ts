@@ -161,7 +161,8 @@ function workgroupSchedules(
 
 function splitSchedules(problem: AttentionProblem, device: PlanDevice): SplitSchedule[] {
   const { adapter, features, limits } = device;
-  const threads = adapter.software ? features.subgroups?.size ?? 8 : 64;
+  // no fewer than the columns that are summed at a time
+  const threads = adapter.software ? Math.max(8, features.subgroups?.size ?? 8) : 64;
   if (splitBytes(threads) > limits.maxComputeWorkgroupStorageSize) return [];
   const columns = vectors(problem);
   const group = problem.heads / problem.kvHeads;

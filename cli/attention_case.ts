@@ -1,0 +1,173 @@
+import type { Gpu } from "../gpu/device.ts";
+import type { Tensor } from "../gpu/tensor.ts";
+import { attention } from "../ops/attention/mod.ts";
+import type { AttentionOptions, AttentionWindow } from "../ops/attention/problem.ts";
+import type { AttentionSchedule } from "../ops/attention/schedule.ts";
+import { attention as reference, type ReferenceTensor } from "../reference/mod.ts";
+import { compareHeads, type Comparison } from "./compare.ts";
+import { Random } from "./random.ts";
+
+/** What the inputs of a case look like. */
+export type InputKind =
+  | "normal" // standard normal
+  | "huge" // logits up to 1e4
+  | "equal"; // all keys the same, so that every weight is
+
+/** A problem with everything that determines its inputs. */
+export interface AttentionCase {
+  readonly batch: number;
+  readonly qLen: number;
+  readonly kvLen: number;
+  readonly heads: number;
+  readonly kvHeads: number;
+  readonly headDim: number;
+  readonly valueDim: number;
+  readonly dtype: "f32" | "f16";
+  readonly inputs: InputKind;
+  readonly seed: number;
+  readonly scale?: number;
+  readonly causal?: boolean | "top-left";
+  readonly window?: AttentionWindow;
+  readonly softcap?: number;
+  readonly sinks?: boolean;
+  /** Which axes of `[B, Hq, T]` the bias has in full. */
+  readonly bias?: readonly [boolean, boolean, boolean];
+  readonly lse?: boolean;
+  readonly schedule?: string | AttentionSchedule;
+}
+
+/** Largest error ratio that passes (design, section 3.2): f32 arithmetic, and rounding of f16 storage. */
+export const TOLERANCE = { f32: 2e-5, f16: 2e-3 } as const;
+
+/**
+ * The tolerance of a case. A logit of 1e4 has an f32 rounding of 1e-3, and so have its weights: no
+ * f32 arithmetic can do better, so huge logits get a hundred times the room.
+ */
+export function toleranceOf({ dtype, inputs }: AttentionCase): number {
+  return TOLERANCE[dtype] * (inputs === "huge" ? 100 : 1);
+}
+
+/** A host array with its shape. */
+export interface HostTensor extends ReferenceTensor {
+  readonly data: Float32Array | Float16Array;
+}
+
+/** The inputs of a case on the host. */
+export interface AttentionInputs {
+  readonly q: HostTensor;
+  readonly k: HostTensor;
+  readonly v: HostTensor;
+  readonly bias?: HostTensor;
+  readonly sinks?: HostTensor;
+}
+
+/** A case on the device, ready to be computed many times. */
+export interface LoadedCase extends Disposable {
+  readonly inputs: AttentionInputs;
+  readonly tensors: readonly Tensor[];
+  /** Records one call. */
+  compute(): ReturnType<typeof attention>;
+}
+
+/** One line that tells a case from its neighbours, for example `B1 T100 S100 H4/2 D64 f32 causal`. */
+export function caseName(c: AttentionCase): string {
+  const words = [
+    `B${c.batch} T${c.qLen} S${c.kvLen} H${c.heads}`,
+    c.kvHeads === c.heads ? "" : `/${c.kvHeads}`,
+    ` D${c.headDim}`,
+    c.valueDim === c.headDim ? "" : `/${c.valueDim}`,
+    ` ${c.dtype}`,
+    c.inputs === "normal" ? "" : ` ${c.inputs}`,
+    c.scale === undefined ? "" : ` scale ${c.scale}`,
+    c.causal ? ` causal${c.causal === true ? "" : " top-left"}` : "",
+    c.window ? ` window ${c.window.left ?? "∞"},${c.window.right ?? "∞"}` : "",
+    c.softcap ? ` softcap ${c.softcap}` : "",
+    c.sinks ? " sinks" : "",
+    c.bias ? " bias" : "",
+  ];
+  return words.join("");
+}
+
+/** Makes the inputs of a case. */
+export function attentionInputs(c: AttentionCase): AttentionInputs {
+  const random = new Random(c.seed);
+  // logits have standard deviation √D · scale · (spread of q) = 1, or about 1e4 at the extreme
+  const spread = c.inputs === "huge" ? 3e3 : 1;
+  const host = (shape: readonly number[], next: () => number): HostTensor => {
+    const length = shape.reduce((product, size) => product * size, 1);
+    const data = c.dtype === "f16" ? new Float16Array(length) : new Float32Array(length);
+    for (let i = 0; i < length; i++) data[i] = next();
+    return { data, shape };
+  };
+  const normal = (factor = 1) => (): number => factor * random.normal();
+  const [allB, allH, allT] = c.bias ?? [false, false, false];
+  return {
+    q: host([c.batch, c.qLen, c.heads, c.headDim], normal(spread)),
+    k: host([c.batch, c.kvLen, c.kvHeads, c.headDim], c.inputs === "equal" ? () => 0.5 : normal()),
+    v: host([c.batch, c.kvLen, c.kvHeads, c.valueDim], normal()),
+    ...(c.bias && {
+      bias: host(
+        [allB ? c.batch : 1, allH ? c.heads : 1, allT ? c.qLen : 1, c.kvLen],
+        () => random.next() < 0.1 ? -Infinity : 2 * random.normal(),
+      ),
+    }),
+    ...(c.sinks && { sinks: host([c.heads], normal()) }),
+  };
+}
+
+/** Uploads a case. */
+export function loadCase(gpu: Gpu, c: AttentionCase): LoadedCase {
+  const inputs = attentionInputs(c);
+  const tensors = new Map(
+    Object.entries(inputs).map(([name, { data, shape }]) => [name, gpu.tensor(data, shape)]),
+  );
+  const [q, k, v] = ["q", "k", "v"].map((name) => tensors.get(name) as Tensor<"f32" | "f16">);
+  const [bias, sinks] = [tensors.get("bias"), tensors.get("sinks")];
+  const options: AttentionOptions = {
+    ...plainOptions(c),
+    ...(bias && { bias }),
+    ...(sinks && { sinks }),
+    lse: c.lse ?? true,
+    ...(c.schedule && { schedule: c.schedule }),
+  };
+  return {
+    inputs,
+    tensors: [...tensors.values()],
+    compute: () => attention(q, k, v, options),
+    [Symbol.dispose]: () => tensors.forEach((tensor) => tensor.dispose()),
+  };
+}
+
+/** Options that operator and oracle take alike. */
+function plainOptions(c: AttentionCase) {
+  const { scale, causal, window, softcap } = c;
+  return {
+    ...(scale !== undefined && { scale }),
+    ...(causal && { causal }),
+    ...(window && { window }),
+    ...(softcap && { softcap }),
+  };
+}
+
+/** The float64 result of a case. */
+export function referenceOf(
+  c: AttentionCase,
+  inputs: AttentionInputs,
+): ReturnType<typeof reference> {
+  const { q, k, v, bias, sinks } = inputs;
+  return reference(q, k, v, { ...plainOptions(c), ...(bias && { bias }), ...(sinks && { sinks }) });
+}
+
+/** Computes a case and compares out and lse with float64; the worse of the two decides. */
+export async function checkCase(gpu: Gpu, c: AttentionCase): Promise<Comparison> {
+  using loaded = loadCase(gpu, c);
+  const { out, lse } = loaded.compute();
+  const [outData, lseData] = [await out.read(), await lse?.read()];
+  out.dispose();
+  lse?.dispose();
+  const expected = referenceOf(c, loaded.inputs);
+  const outError = compareHeads(outData, expected.out.data, c.heads, c.valueDim);
+  if (lseData === undefined) return outError;
+  const lseError = compareHeads(lseData, expected.lse.data, c.heads, 1);
+  return outError.ratio >= lseError.ratio ? outError : lseError;
+}

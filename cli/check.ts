@@ -1,0 +1,129 @@
+import { type Gpu, requestGpu } from "../gpu/device.ts";
+import { attentionGroups, type CaseGroup, randomGroup } from "./cases.ts";
+import { type AttentionCase, caseName, checkCase, toleranceOf } from "./attention_case.ts";
+import { scheduleKinds } from "./attention_flags.ts";
+import { type Arguments, type Command, EXIT, UsageError } from "./command.ts";
+import { figure, paint, print, printJson, Progress } from "./output.ts";
+import { PROPERTIES } from "./properties.ts";
+
+/** The outcome of one case or property. */
+interface Outcome {
+  readonly name: string;
+  readonly ratio: number;
+  readonly tolerance: number;
+  readonly ok: boolean;
+  readonly error?: string;
+}
+
+interface GroupOutcome {
+  readonly operator: string;
+  readonly group: string;
+  readonly ok: boolean;
+  readonly outcomes: readonly Outcome[];
+}
+
+/** A group of anything that has an outcome. */
+interface Work {
+  readonly operator: string;
+  readonly group: string;
+  readonly items: readonly { name: string; run(gpu: Gpu): Promise<Outcome> }[];
+}
+
+const DEFAULT_CASES = 24;
+const OPERATORS = ["attention", "platform"] as const;
+
+/** `check`: every operator, schedule and dtype against float64. */
+export const check: Command = {
+  summary: "Compares every operator, schedule and dtype with float64 on this adapter.",
+  positional: "[names…]",
+  flags: {
+    quick: { help: "leave out the long and the rare problems" },
+    cases: { value: "N", help: `seeded random problems, ${DEFAULT_CASES} by default` },
+    seed: { value: "N", help: "seed of the random problems, 1 by default" },
+    dtype: { value: "f32|f16", help: "only problems of one dtype" },
+    bail: { help: "stop at the first failure" },
+  },
+  async run(args) {
+    using gpu = await requestGpu({ poison: true });
+    const works = chooseWork(args, gpu);
+    const results = await runAll(gpu, works, args);
+    const failed = results.filter(({ ok }) => !ok).length;
+    const problems = results.reduce((sum, { outcomes }) => sum + outcomes.length, 0);
+    if (args.has("json")) {
+      printJson({ ok: failed === 0, adapter: gpu.adapter.description, problems, groups: results });
+    } else {
+      const verdict = failed === 0
+        ? paint("all agree", "green")
+        : paint(`${failed} groups fail`, "red");
+      print(`${problems} problems on ${gpu.adapter.description}: ${verdict}`);
+    }
+    return failed === 0 ? EXIT.fine : EXIT.failed;
+  },
+};
+
+function chooseWork(args: Arguments, gpu: Gpu): Work[] {
+  for (const name of args.positional) {
+    if (!OPERATORS.some((operator) => operator === name)) {
+      throw new UsageError(
+        `Cannot check "${name}": names must be among ${OPERATORS.join(", ")}`,
+      );
+    }
+  }
+  const dtype = args.choice("dtype", ["f32", "f16"]);
+  const random = randomGroup(args.integer("cases", DEFAULT_CASES), args.integer("seed", 1));
+  const groups = attentionGroups(scheduleKinds(gpu), random)
+    .filter(({ quick }) => quick || !args.has("quick"))
+    .map((group) => attentionWork(group, dtype));
+  const wanted = (operator: string): boolean =>
+    args.positional.length === 0 || args.positional.includes(operator);
+  return [...PROPERTIES.map((property): Work => property), ...groups]
+    .filter(({ operator, items }) => wanted(operator) && items.length > 0);
+}
+
+function attentionWork({ name, cases }: CaseGroup, dtype: "f32" | "f16" | undefined): Work {
+  const items = cases
+    .filter((c) => dtype === undefined || c.dtype === dtype)
+    .map((c) => ({ name: caseName(c), run: (gpu: Gpu) => caseOutcome(gpu, c) }));
+  return { operator: "attention", group: name, items };
+}
+
+async function caseOutcome(gpu: Gpu, c: AttentionCase): Promise<Outcome> {
+  const { ratio } = await checkCase(gpu, c);
+  const tolerance = toleranceOf(c);
+  return { name: caseName(c), ratio, tolerance, ok: ratio <= tolerance };
+}
+
+async function runAll(gpu: Gpu, works: readonly Work[], args: Arguments): Promise<GroupOutcome[]> {
+  const progress = new Progress(works.reduce((sum, { items }) => sum + items.length, 0));
+  const results: GroupOutcome[] = [];
+  for (const { operator, group, items } of works) {
+    const outcomes: Outcome[] = [];
+    for (const item of items) {
+      progress.step(`${operator} ${group}: ${item.name}`);
+      outcomes.push(await item.run(gpu).catch((error) => failure(item.name, error)));
+      if (args.has("bail") && !outcomes.at(-1)?.ok) break;
+    }
+    const ok = outcomes.every((outcome) => outcome.ok);
+    results.push({ operator, group, ok, outcomes });
+    progress.clear();
+    if (!args.has("json")) printGroup(results[results.length - 1]);
+    if (!ok && args.has("bail")) break;
+  }
+  return results;
+}
+
+function failure(name: string, error: unknown): Outcome {
+  const message = error instanceof Error ? error.message : String(error);
+  return { name, ratio: Infinity, tolerance: 0, ok: false, error: message };
+}
+
+function printGroup({ operator, group, ok, outcomes }: GroupOutcome): void {
+  const worst = outcomes.reduce((a, b) => b.ratio / b.tolerance > a.ratio / a.tolerance ? b : a);
+  const mark = ok ? paint("ok  ", "green") : paint("FAIL", "red");
+  const count = `${outcomes.length} ${outcomes.length === 1 ? "problem" : "problems"}`;
+  const error = worst.ratio === 0 ? "exact" : `${figure(worst.ratio)} of ${worst.tolerance}`;
+  print(`${mark} ${`${operator} ${group}`.padEnd(34)} ${count.padStart(12)}   worst ${error}`);
+  for (const outcome of outcomes.filter((outcome) => !outcome.ok)) {
+    print(`     ${outcome.name}: ${outcome.error ?? `error ratio ${figure(outcome.ratio)}`}`);
+  }
+}

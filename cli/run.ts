@@ -1,0 +1,215 @@
+import { type Gpu, requestGpu } from "../gpu/device.ts";
+import { Tensor } from "../gpu/tensor.ts";
+import { attention } from "../ops/attention/mod.ts";
+import { nearest } from "../ops/options.ts";
+import { type Command, EXIT, UsageError } from "./command.ts";
+import { decodeNpy, encodeNpy } from "./npy.ts";
+import { print, printJson } from "./output.ts";
+
+/** An operator as `run` calls it: tensors by name, then the other options. */
+interface Runnable {
+  /** Tensor parameters, in order. */
+  readonly parameters: readonly string[];
+  /** Options that are tensors. */
+  readonly tensorOptions: readonly string[];
+  /** Options that ask for every output. */
+  readonly allOutputs: Readonly<Record<string, unknown>>;
+  call(tensors: readonly Tensor[], options: Record<string, unknown>): object;
+}
+
+const RUNNABLE: Readonly<Record<string, Runnable>> = {
+  attention: {
+    parameters: ["q", "k", "v"],
+    tensorOptions: ["sinks", "bias"],
+    allOutputs: { lse: true },
+    call: ([q, k, v], options) =>
+      attention(q as Tensor<"f32">, k as Tensor<"f32">, v as Tensor<"f32">, options),
+  },
+};
+
+/** One job: an operator on the files of a directory. */
+interface Job {
+  readonly operator: string;
+  readonly inputs: string;
+  readonly options: Record<string, unknown>;
+  readonly outputs: string;
+}
+
+/** `run`: an operator on .npy files. */
+export const run: Command = {
+  summary: "Runs an operator on .npy files, or a list of such jobs.",
+  positional: "<operator>",
+  flags: {
+    inputs: { value: "DIR", help: "holds q.npy, k.npy, … and tensor-valued options by name" },
+    options: { value: "JSON", help: "the other options, exactly the library's object" },
+    outputs: { value: "DIR", help: "receives out.npy, lse.npy, …" },
+    repeat: {
+      value: "FILE",
+      help: "jobs, a JSON object with operator, inputs, options, outputs a line",
+    },
+  },
+  async run(args) {
+    const list = args.text("repeat");
+    if (list !== undefined) return await runJobs(await readText(list));
+    const job: Job = {
+      operator: args.positional[0] ?? "",
+      inputs: args.required("inputs"),
+      options: parseOptions(args.text("options") ?? "{}"),
+      outputs: args.required("outputs"),
+    };
+    runnable(job.operator);
+    using gpu = await requestGpu();
+    const written = await runJob(gpu, job);
+    if (args.has("json")) printJson({ ok: true, operator: job.operator, outputs: written });
+    else {written.forEach(({ file, shape, dtype }) =>
+        print(`${file} [${shape.join(", ")}] ${dtype}`)
+      );}
+    return EXIT.fine;
+  },
+};
+
+/** Runs every job and prints a JSON line for each; a failed job does not stop the others. */
+async function runJobs(text: string): Promise<number> {
+  const lines = text.split("\n").filter((line) => line.trim() !== "");
+  using gpu = await requestGpu();
+  let failed = 0;
+  for (const [job, line] of lines.entries()) {
+    try {
+      await runJob(gpu, parseJob(line));
+      print(JSON.stringify({ job, ok: true }));
+    } catch (error) {
+      failed++;
+      const message = error instanceof Error ? error.message : String(error);
+      print(JSON.stringify({ job, ok: false, error: message }));
+    }
+  }
+  return failed === 0 ? EXIT.fine : EXIT.failed;
+}
+
+interface Written {
+  readonly file: string;
+  readonly shape: readonly number[];
+  readonly dtype: string;
+}
+
+async function runJob(gpu: Gpu, { operator, inputs, options, outputs }: Job): Promise<Written[]> {
+  const { parameters, tensorOptions, allOutputs, call } = runnable(operator);
+  const tensors = new Map<string, Tensor>();
+  try {
+    for (const name of parameters) tensors.set(name, await readTensor(gpu, inputs, name));
+    for (const name of tensorOptions) {
+      if (name in options) {
+        throw new TypeError(
+          `Cannot run ${operator} as ${name} must be a file: put ${name}.npy into ${inputs}`,
+        );
+      }
+      if (await exists(npyPath(inputs, name))) {
+        tensors.set(name, await readTensor(gpu, inputs, name));
+      }
+    }
+    const given = Object.fromEntries([...tensors].filter(([name]) => tensorOptions.includes(name)));
+    const positional = parameters.map((name) => tensors.get(name) as Tensor);
+    const results = call(positional, { ...options, ...given, ...allOutputs });
+    for (const [name, tensor] of Object.entries(results)) tensors.set(`output ${name}`, tensor);
+    return await writeOutputs(outputs, results);
+  } finally {
+    for (const tensor of tensors.values()) tensor.dispose();
+  }
+}
+
+async function writeOutputs(directory: string, results: object): Promise<Written[]> {
+  const written: Written[] = [];
+  const contents: [string, Uint8Array][] = [];
+  for (const [name, tensor] of Object.entries(results)) {
+    if (!(tensor instanceof Tensor)) continue;
+    const file = npyPath(directory, name);
+    const data = await tensor.read() as Float32Array | Float16Array | Int32Array;
+    contents.push([file, encodeNpy({ data, shape: [...tensor.shape] })]);
+    written.push({ file, shape: tensor.shape, dtype: tensor.dtype });
+  }
+  await Deno.mkdir(directory, { recursive: true });
+  for (const [file, bytes] of contents) await Deno.writeFile(file, bytes);
+  return written;
+}
+
+function runnable(operator: string): Runnable {
+  const found = RUNNABLE[operator];
+  if (found !== undefined) return found;
+  const names = Object.keys(RUNNABLE);
+  throw new UsageError(
+    `Cannot run "${operator}": operators are ${names.join(", ")}, the nearest is "${
+      nearest(operator, names)
+    }"`,
+  );
+}
+
+async function readTensor(gpu: Gpu, directory: string, name: string): Promise<Tensor> {
+  const path = npyPath(directory, name);
+  let bytes: Uint8Array;
+  try {
+    bytes = await Deno.readFile(path);
+  } catch (error) {
+    throw new TypeError(`Cannot read ${path}: ${reasonOf(error)}`);
+  }
+  const { data, shape } = decodeNpy(bytes, path);
+  return gpu.tensor(data, shape);
+}
+
+function npyPath(directory: string, name: string): string {
+  return `${directory.replace(/\/+$/, "")}/${name}.npy`;
+}
+
+async function exists(path: string): Promise<boolean> {
+  return await Deno.stat(path).then(() => true, () => false);
+}
+
+async function readText(path: string): Promise<string> {
+  try {
+    return await Deno.readTextFile(path);
+  } catch (error) {
+    throw new TypeError(`Cannot read ${path}: ${reasonOf(error)}`);
+  }
+}
+
+function reasonOf(error: unknown): string {
+  if (error instanceof Deno.errors.NotFound) return "there is no such file";
+  return error instanceof Error ? error.message : String(error);
+}
+
+function parseOptions(text: string): Record<string, unknown> {
+  return objectOf(parseJson(text, "--options"), "--options");
+}
+
+function parseJob(line: string): Job {
+  const job = objectOf(parseJson(line, "a job"), "a job");
+  const { operator, inputs, outputs, options = {} } = job;
+  for (const [name, value] of Object.entries({ operator, inputs, outputs })) {
+    if (typeof value !== "string") {
+      throw new UsageError(`Cannot run a job as ${name} must be text: ${name} is ${value}`);
+    }
+  }
+  return {
+    operator: String(operator),
+    inputs: String(inputs),
+    outputs: String(outputs),
+    options: objectOf(options, "options"),
+  };
+}
+
+function parseJson(text: string, what: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error);
+    throw new UsageError(`Cannot read ${what} as it must be JSON: ${reason}`);
+  }
+}
+
+function objectOf(value: unknown, what: string): Record<string, unknown> {
+  if (typeof value === "object" && value !== null && !Array.isArray(value)) {
+    return value as Record<string, unknown>;
+  }
+  throw new UsageError(
+    `Cannot read ${what} as it must be a JSON object: it is ${JSON.stringify(value)}`,
+  );
+}
