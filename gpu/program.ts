@@ -43,17 +43,21 @@ export function constants(values: Readonly<Record<string, number | boolean>>): s
     .join("\n");
 }
 
-/** Declares the bindings of a program in order, then its parameter block as `params`. */
+/**
+ * Declares the bindings of a program in order, then its parameter block as `params`.
+ *
+ * Names are camel case here and snake case in the shader: `kvLen` is `params.kv_len`.
+ */
 export function declare(
   bindings: readonly Binding[],
   params: Readonly<Record<string, ParamType>>,
 ): string {
   const resources = bindings.map(({ name, access, type }, index) =>
-    `@group(0) @binding(${index}) var${
-      access === "texture" ? "" : `<storage, ${access}>`
-    } ${name}: ${type};`
+    `@group(0) @binding(${index}) var${access === "texture" ? "" : `<storage, ${access}>`} ${
+      snakeCase(name)
+    }: ${type};`
   );
-  const fields = Object.entries(params).map(([name, type]) => `  ${name}: ${type},`);
+  const fields = Object.entries(params).map(([name, type]) => `  ${snakeCase(name)}: ${type},`);
   return [
     ...resources,
     "struct Params {",
@@ -61,6 +65,10 @@ export function declare(
     "}",
     `@group(0) @binding(${bindings.length}) var<uniform> params: Params;`,
   ].join("\n");
+}
+
+function snakeCase(name: string): string {
+  return name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
 }
 
 /** Bytes of the parameter block of a program. */

@@ -107,7 +107,7 @@ function scalarise(code: string, constants: Constants): string {
     }
     dimensions.set(name, sizes);
     return elementNames(name, sizes)
-      .map((element_name) => `var ${element_name} = ${element}();`).join(" ");
+      .map((register) => `var ${register} = ${element}();`).join(" ");
   });
   if (dimensions.size === 0) return declared;
   const access = new RegExp(`\\b(${[...dimensions.keys()].join("|")})((?:\\[[^\\][]*\\])+)`, "g");

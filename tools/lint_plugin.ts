@@ -81,13 +81,17 @@ const layers: Deno.lint.Rule = {
   },
 };
 
+/** Errors that make their message from a label. */
+const LABELLED: readonly string[] = ["DeviceError", "ShaderError"];
+
 const errorMessage: Deno.lint.Rule = {
   create(context) {
     return {
       NewExpression(node): void {
         const message = node.arguments[0];
         if (!message || node.callee.type !== "Identifier") return;
-        if (!node.callee.name.endsWith("Error")) return;
+        const { name } = node.callee;
+        if (!name.endsWith("Error") || LABELLED.includes(name)) return;
         const parts = literalParts(message);
         const fault = wordingFault(parts[0] ?? "", parts.at(-1) ?? "", parts.join("\0"));
         if (fault) context.report({ node: message, message: `Error messages ${fault}` });

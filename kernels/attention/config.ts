@@ -1,4 +1,4 @@
-import { type Elem, type Rows, type Source } from "../shared/rows.ts";
+import type { Elem, Rows, Source } from "../shared/rows.ts";
 import type { ParamType } from "../../gpu/program.ts";
 
 /**
@@ -28,12 +28,12 @@ export interface AttentionConfig {
   readonly source: Source;
 }
 
-/** Run-time parameters that every schedule shares. */
+/** Run-time parameters that every schedule shares; shaders spell them `params.q_len`. */
 export const ATTENTION_PARAMS: Readonly<Record<string, ParamType>> = {
-  q_len: "u32", // T
-  kv_len: "u32", // S
+  qLen: "u32", // T
+  kvLen: "u32", // S
   heads: "u32", // Hq
-  kv_heads: "u32", // Hkv
+  kvHeads: "u32", // Hkv
   group: "u32", // Hq / Hkv
   b0: "u32", // first batch entry, query, head and part of this launch
   t0: "u32",
@@ -41,21 +41,21 @@ export const ATTENTION_PARAMS: Readonly<Record<string, ParamType>> = {
   h0: "u32",
   part0: "u32",
   parts: "u32", // parts of the keys in this launch
-  part_keys: "u32", // keys of one part
-  part_rows: "u32", // rows of one part in the output: parts are stacked
-  band_lo: "i32", // query i sees keys i + band_lo to i + band_hi
-  band_hi: "i32",
-  q_scale: "f32", // folded into q: scale · log2 e, or scale / softcap
+  partKeys: "u32", // keys of one part
+  partRows: "u32", // rows of one part in the output: parts are stacked
+  bandLo: "i32", // query i sees keys i + bandLo to i + bandHi
+  bandHi: "i32",
+  qScale: "f32", // folded into q: scale · log2 e, or scale / softcap
   cap: "f32", // softcap · log2 e
-  bias_b: "u32", // strides of the bias in elements, 0 where it broadcasts
-  bias_h: "u32",
-  bias_t: "u32",
-  bias_first: "u32",
-  q_first: "u32", // first row of each bound range
-  k_first: "u32",
-  v_first: "u32",
-  out_first: "u32",
-  lse_first: "u32",
+  biasB: "u32", // strides of the bias in elements, 0 where it broadcasts
+  biasH: "u32",
+  biasT: "u32",
+  biasFirst: "u32",
+  qFirst: "u32", // first row of each bound range
+  kFirst: "u32",
+  vFirst: "u32",
+  outFirst: "u32",
+  lseFirst: "u32",
 };
 
 /** The tensors of a configuration as rows. */

@@ -23,9 +23,9 @@ export const MERGE_THREADS = 64;
 const PARAMS: Readonly<Record<string, ParamType>> = {
   rows: "u32", // rows of one part: parts are stacked
   parts: "u32",
-  partial_first: "u32",
-  out_first: "u32", // the first row of the partial results has this number, negated, in the output
-  lse_first: "u32",
+  partialFirst: "u32",
+  outFirst: "u32", // the first row of the partial results has this number, negated, in the output
+  lseFirst: "u32",
 };
 
 /**
@@ -38,7 +38,7 @@ export function mergeParts(config: MergeConfig): Program {
   const { outElem, valueDim, lse } = config;
   const partial = reader({ name: "partial", elem: "f32", width: valueDim }, "buffer");
   const out = writer({ name: "out", elem: outElem, width: valueDim });
-  const partialLse: Binding = { name: "partial_lse", access: "read", type: "array<f32>" };
+  const partialLse: Binding = { name: "partialLse", access: "read", type: "array<f32>" };
   const merged: Binding = { name: "lse", access: "read_write", type: "array<f32>" };
   const bindings = [partial.binding, partialLse, out.binding, ...(lse ? [merged] : [])];
   const code = [

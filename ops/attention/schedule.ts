@@ -167,7 +167,7 @@ function splitSchedules(problem: AttentionProblem, device: PlanDevice): SplitSch
   const columns = vectors(problem);
   const group = problem.heads / problem.kvHeads;
   const rows = [4, 2, 1].filter((rows) =>
-    rows === 1 || (rows <= problem.qLen * group && rows * columns <= REGISTER_BUDGET)
+    rows === 1 || (rows <= group && rows * columns <= REGISTER_BUDGET)
   );
   const parts = splitParts(problem, adapter.software ? 8 : 256);
   return sources(problem, device).flatMap((source) =>

@@ -94,7 +94,7 @@ Deno.test("unroll() drops comments inside bodies, braces in them too", () => {
 
 Deno.test("unroll() accepts a head on several lines", () => {
   assertEquals(
-    unroll("@unroll\nfor ( var i = 0u ;\n  i < 2u; i ++ )\n{ f(i); }".replace("i ++", "i++"), {}),
+    unroll("@unroll\nfor ( var i = 0u ;\n  i < 2u; i++ )\n{ f(i); }", {}),
     "f(0u);\nf(1u);",
   );
 });
@@ -153,8 +153,8 @@ Deno.test("unroll() throws when a loop is not in the one form", () => {
     'Cannot unroll line 3 as a loop must read "@unroll for (var i = 0u; i < N; i++) {": current text is "@unroll for (let i = 0; i < 4; i++) {}"',
   );
   assertRefused(
-    "@unroll for (var i = 0u; i <= 4u; i++) { f(i); }",
-    'Cannot unroll line 1 as a loop must read "@unroll for (var i = 0u; i < N; i++) {": current text is "@unroll for (var i = 0u; i <= 4u; i++) { f(i); }"',
+    "@unroll for (var i = 4u; i > 0u; i--) { f(i); }",
+    'Cannot unroll line 1 as a loop must read "@unroll for (var i = 0u; i < N; i++) {": current text is "@unroll for (var i = 4u; i > 0u; i--) { f(i); }"',
   );
 });
 
