@@ -39,14 +39,6 @@ export interface AttentionCase {
 /** Largest error ratio that passes (design, section 3.2): f32 arithmetic, and rounding of f16 storage. */
 export const TOLERANCE = { f32: 2e-5, f16: 2e-3 } as const;
 
-/**
- * The tolerance of a case. A logit of 1e4 has an f32 rounding of 1e-3, and so have its weights: no
- * f32 arithmetic can do better, so huge logits get a hundred times the room.
- */
-export function toleranceOf({ dtype, inputs }: AttentionCase): number {
-  return TOLERANCE[dtype] * (inputs === "huge" ? 100 : 1);
-}
-
 /** A host array with its shape. */
 export interface HostTensor extends ReferenceTensor {
   readonly data: Float32Array | Float16Array;

@@ -1,6 +1,6 @@
 import { type Gpu, requestGpu } from "../gpu/device.ts";
 import { attentionGroups, type CaseGroup, randomGroup } from "./cases.ts";
-import { type AttentionCase, caseName, checkCase, toleranceOf } from "./attention_case.ts";
+import { type AttentionCase, caseName, checkCase, TOLERANCE } from "./attention_case.ts";
 import { scheduleKinds } from "./attention_flags.ts";
 import { type Arguments, type Command, EXIT, UsageError } from "./command.ts";
 import { figure, paint, print, printJson, Progress } from "./output.ts";
@@ -89,7 +89,7 @@ function attentionWork({ name, cases }: CaseGroup, dtype: "f32" | "f16" | undefi
 
 async function caseOutcome(gpu: Gpu, c: AttentionCase): Promise<Outcome> {
   const { ratio } = await checkCase(gpu, c);
-  const tolerance = toleranceOf(c);
+  const tolerance = TOLERANCE[c.dtype];
   return { name: caseName(c), ratio, tolerance, ok: ratio <= tolerance };
 }
 

@@ -7,7 +7,7 @@ import {
   caseName,
   loadCase,
   type LoadedCase,
-  toleranceOf,
+  TOLERANCE,
 } from "./attention_case.ts";
 import { ATTENTION_FLAGS, attentionCaseOf, operatorOf } from "./attention_flags.ts";
 import { type Ceilings, measureCeilings } from "./ceilings.ts";
@@ -90,12 +90,12 @@ async function profileCase(
   const firstMs = performance.now() - started;
   const rmsErrorRatio = await spotCheck(c, loaded.inputs, await first.out.read());
   first.out.dispose();
-  if (!(rmsErrorRatio <= toleranceOf(c))) {
+  if (!(rmsErrorRatio <= TOLERANCE[c.dtype])) {
     throw new RangeError(
       `Cannot profile ${
         caseName(c)
       } as its result must agree with float64 first: the error ratio is ${rmsErrorRatio}, the tolerance is ${
-        toleranceOf(c)
+        TOLERANCE[c.dtype]
       }`,
     );
   }
