@@ -118,7 +118,7 @@ function failure(name: string, error: unknown): Outcome {
 }
 
 function printGroup({ operator, group, ok, outcomes }: GroupOutcome): void {
-  const worst = outcomes.reduce((a, b) => b.ratio / b.tolerance > a.ratio / a.tolerance ? b : a);
+  const worst = outcomes.reduce((a, b) => excess(b) > excess(a) ? b : a);
   const mark = ok ? paint("ok  ", "green") : paint("FAIL", "red");
   const count = `${outcomes.length} ${outcomes.length === 1 ? "problem" : "problems"}`;
   const error = worst.ratio === 0 ? "exact" : `${figure(worst.ratio)} of ${worst.tolerance}`;
@@ -126,4 +126,9 @@ function printGroup({ operator, group, ok, outcomes }: GroupOutcome): void {
   for (const outcome of outcomes.filter((outcome) => !outcome.ok)) {
     print(`     ${outcome.name}: ${outcome.error ?? `error ratio ${figure(outcome.ratio)}`}`);
   }
+}
+
+/** The error as a share of the tolerance, which is 0 for what must be exact. */
+function excess({ ratio, tolerance }: Outcome): number {
+  return ratio === 0 ? 0 : ratio / tolerance;
 }

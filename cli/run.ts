@@ -133,8 +133,7 @@ async function writeOutputs(directory: string, results: object): Promise<Written
 }
 
 function runnable(operator: string): Runnable {
-  const found = RUNNABLE[operator];
-  if (found !== undefined) return found;
+  if (Object.hasOwn(RUNNABLE, operator)) return RUNNABLE[operator];
   const names = Object.keys(RUNNABLE);
   throw new UsageError(
     `Cannot run "${operator}": operators are ${names.join(", ")}, the nearest is "${

@@ -21,7 +21,7 @@ const KEYS: Readonly<Record<string, (size: number) => Partial<AttentionCase>>> =
 export function parseSweep(text: string | undefined, base: AttentionCase): Sweep | null {
   if (text === undefined) return null;
   const [, key, first, last] = /^([\w-]+)=(\d+k?)\.\.(\d+k?)$/i.exec(text) ?? [];
-  const set = KEYS[key];
+  const set = Object.hasOwn(KEYS, key ?? "") ? KEYS[key] : undefined;
   const [from, to] = [first, last].map((size) => size === undefined ? NaN : parseSize(size));
   if (set === undefined || !(from >= 1 && from <= to)) {
     throw new UsageError(

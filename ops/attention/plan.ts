@@ -187,9 +187,10 @@ function roundFits(
 ): boolean {
   const { headDim, valueDim, elem, heads } = problem;
   const rows = length(slice.batch) * length(slice.queries) * heads;
-  const q = bytesOf(elem) * Math.max(headDim, valueDim);
+  // a row of q, out or lse; partial results are whole vec4s
+  const q = Math.max(4, bytesOf(elem) * Math.max(headDim, valueDim));
   const slack = limits.minStorageBufferOffsetAlignment * q;
-  const partial = plan.parts > 1 ? plan.parts * 4 * valueDim : 0;
+  const partial = plan.parts > 1 ? plan.parts * 16 * Math.ceil(valueDim / 4) : 0;
   const largest = limits.maxStorageBufferBindingSize;
   const merges = rows * Math.ceil(valueDim / 4) / 64;
   return rows * q + slack <= largest && rows * partial <= largest &&

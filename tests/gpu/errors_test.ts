@@ -1,5 +1,11 @@
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
-import { attention, DeviceError, requestGpu, ShaderError, UnsupportedDeviceError } from "../../mod.ts";
+import {
+  attention,
+  DeviceError,
+  requestGpu,
+  ShaderError,
+  UnsupportedDeviceError,
+} from "../../mod.ts";
 import type { Gpu, Tensor } from "../../mod.ts";
 import type { Program } from "../../gpu/program.ts";
 import { record } from "../../gpu/runtime.ts";
@@ -151,8 +157,12 @@ Deno.test({
 
     assertThrows(
       () =>
-        record(gpu, "a forgetful operator", (operation) =>
-          operation.launch({ program: GOOD, resources, params: {}, grid: [1, 1, 1] })),
+        record(
+          gpu,
+          "a forgetful operator",
+          (operation) =>
+            operation.launch({ program: GOOD, resources, params: {}, grid: [1, 1, 1] }),
+        ),
       TypeError,
       "Cannot launch good as every parameter must be set: value is missing",
     );

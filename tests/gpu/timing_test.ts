@@ -63,7 +63,12 @@ Deno.test({
     } as const;
     const body = () =>
       record(gpu, "broken", (operation) => {
-        operation.launch({ program, resources: {}, params: { ...params, value: 1 }, grid: [1, 1, 1] });
+        operation.launch({
+          program,
+          resources: {},
+          params: { ...params, value: 1 },
+          grid: [1, 1, 1],
+        });
       });
 
     await assertRejects(() => timeRuns(gpu, body, { runs: 1, warmups: 1 }), ShaderError);

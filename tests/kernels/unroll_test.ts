@@ -68,7 +68,10 @@ Deno.test("unroll() takes bounds from constants with + - * / % and parentheses",
   const constants = { ROWS: 8, COLS: 3, TWICE: true };
 
   assertEquals(
-    unroll("@unroll for (var i = ROWS % COLS; i < (ROWS - 2u) / 4 + COLS; i++) { f(i); }", constants),
+    unroll(
+      "@unroll for (var i = ROWS % COLS; i < (ROWS - 2u) / 4 + COLS; i++) { f(i); }",
+      constants,
+    ),
     "f(2u);\nf(3u);",
   );
   assertEquals(unroll("@unroll for (var i = 0u; i < TWICE; i++) { f(i); }", constants), "f(0u);");
@@ -115,7 +118,9 @@ Deno.test("unroll() declares registers in two dimensions", () => {
 
 Deno.test("unroll() names registers by constant expressions", () => {
   assertEquals(
-    unroll("@registers var m: array<f32, 4>;\nm[ROWS - 1] = m[2u * 1u + 0] + mm[7] + m;", { ROWS: 4 }),
+    unroll("@registers var m: array<f32, 4>;\nm[ROWS - 1] = m[2u * 1u + 0] + mm[7] + m;", {
+      ROWS: 4,
+    }),
     "var m_0 = f32(); var m_1 = f32(); var m_2 = f32(); var m_3 = f32();\nm_3 = m_2 + mm[7] + m;",
   );
 });

@@ -108,13 +108,13 @@ Deno.test("attentionSchedules() reads buffers that may not be copied, or exceed 
 Deno.test("attentionSchedules() has no subgroup schedule without subgroups", () => {
   assertEquals(names({}, device("llvmpipe", null), "subgroup"), []);
   assertEquals(names({}, device("llvmpipe", null))[0], "workgroup-64x64-8x8-16");
-  assertEquals(names({}, device("swiftshader", null), "split"), [
-    "split-8x4-1-buffer",
-    "split-8x2-1-buffer",
-    "split-8x1-1-buffer",
-    "split-8x4-1-texture",
-    "split-8x2-1-texture",
-    "split-8x1-1-texture",
+  assertEquals(names({ kvHeads: 2 }, device("swiftshader", null), "split"), [
+    "split-8x4-4-buffer",
+    "split-8x2-4-buffer",
+    "split-8x1-4-buffer",
+    "split-8x4-4-texture",
+    "split-8x2-4-texture",
+    "split-8x1-4-texture",
   ]);
 });
 
@@ -145,7 +145,7 @@ Deno.test("attentionSchedules() shrinks the tile to fit little workgroup memory"
 
   assertEquals(first(32768), "workgroup-64x64-8x8-16");
   assertEquals(first(26624), "workgroup-64x64-8x8-16");
-  assertEquals(first(26623), "workgroup-128x32-8x4-16");
+  assertEquals(first(26623), "workgroup-32x64-4x4-16");
   assertEquals(first(16384), "workgroup-32x64-4x4-16");
   assertEquals(first(4096), "workgroup-16x16-4x4-16");
   assertEquals(first(3328), "workgroup-16x16-4x4-16");
@@ -179,7 +179,7 @@ Deno.test("attentionSchedules() puts split first where there are few queries and
   assertEquals(names(decode, NVIDIA)[0], "split-64x1-32-buffer");
   assertEquals(names(decode, LLVMPIPE)[0], "split-8x1-1-texture");
   assertEquals(names({ ...decode, kvHeads: 1 }, NVIDIA)[0], "split-64x4-32-buffer");
-  assertEquals(names({ qLen: 8, kvLen: 256 }, NVIDIA)[0], "split-64x4-2-buffer");
+  assertEquals(names({ qLen: 8, kvLen: 256 }, NVIDIA)[0], "split-64x1-2-buffer");
   assertEquals(names({ qLen: 9, kvLen: 256 }, NVIDIA)[0], "workgroup-64x64-8x8-16");
   assertEquals(names({ qLen: 8, kvLen: 255 }, NVIDIA)[0], "workgroup-64x64-8x8-16");
 });
@@ -319,13 +319,18 @@ Deno.test("planAttention() keeps partial results in f32 for f16 tensors", () => 
 
 Deno.test("planAttention() cuts queries, heads and batch to the workgroups of a dispatch", () => {
   const few = device("nvidia", 32, { maxComputeWorkgroupsPerDimension: 4 });
-  const launches = allLaunches(planAttention(problem({ batch: 8 }), few));
+  const cut = (changes: Partial<AttentionProblem>, axis: keyof Slice) =>
+    ranges(allLaunches(planAttention(problem({ qLen: 64, ...changes }), few)), axis);
 
-  // 16 tiles of 64 queries, 8 heads, 8 entries
-  assertEquals(launches.length, 4 * 2 * 2);
-  assert(launches.every(({ queries: [first, end] }) => end - first === 256));
-  assert(launches.every(({ kvHeads: [first, end] }) => end - first === 4));
-  assert(launches.every(({ batch: [first, end] }) => end - first === 4));
+  assertEquals(cut({ qLen: 1024, heads: 1, kvHeads: 1 }, "queries"), [
+    [0, 256],
+    [256, 512],
+    [512, 768],
+    [768, 1024],
+  ]);
+  assertEquals(cut({}, "kvHeads"), [[0, 4], [4, 8]]);
+  assertEquals(cut({ kvHeads: 2 }, "kvHeads"), [[0, 1], [1, 2]]);
+  assertEquals(cut({ batch: 8, heads: 1, kvHeads: 1 }, "batch"), [[0, 4], [4, 8]]);
 });
 
 Deno.test("planAttention() cuts long work into dispatches of 2^34 multiply-adds", () => {
@@ -389,9 +394,9 @@ Deno.test("attentionPrograms() has the same text for every length", () => {
     return attentionPrograms(changed, planAttention(changed, on)).map(({ code }) => code);
   };
   const lengths = [
-    { qLen: 64, kvLen: 64 },
-    { qLen: 1000, kvLen: 77, batch: 3, heads: 4, kvHeads: 2 },
-    { qLen: 16, kvLen: 20000, scale: 0.5 },
+    { qLen: 64, kvLen: 300 },
+    { qLen: 1000, kvLen: 777, batch: 3, heads: 6, kvHeads: 6 },
+    { qLen: 16, kvLen: 10000, scale: 0.5 },
   ];
   for (const on of [NVIDIA, LLVMPIPE]) {
     for (const schedule of ["subgroup", "workgroup", "split"]) {
@@ -554,8 +559,11 @@ function dryRun(given: Case, plan: AttentionPlan): { launches: Launch[]; scratch
   };
   const rows = batch * qLen * heads;
   const biasSize = bias
-    ? 1 + bias.strides.reduce((last, stride, axis) =>
-      last + stride * ([batch, heads, qLen, kvLen][axis] - 1), 0)
+    ? 1 +
+      bias.strides.reduce(
+        (last, stride, axis) => last + stride * ([batch, heads, qLen, kvLen][axis] - 1),
+        0,
+      )
     : 0;
   launchAttention(operation, {
     problem: given.problem,
@@ -577,7 +585,7 @@ function dryRun(given: Case, plan: AttentionPlan): { launches: Launch[]; scratch
 Deno.test("planAttention() keeps every dispatch and binding within the limits", () => {
   const next = random(2);
   let cut = 0;
-  for (let round = 0; round < 300; round++) {
+  for (let round = 0; round < 120; round++) {
     const given = randomCase(next);
     const { limits } = given.device;
     const plan = planAttention(given.problem, given.device);
@@ -598,12 +606,12 @@ Deno.test("planAttention() keeps every dispatch and binding within the limits", 
     }
     assert(scratch.every((bytes) => bytes <= limits.maxStorageBufferBindingSize), where);
   }
-  assert(cut > 100, `${cut} of 300 cases were cut`);
+  assert(cut > 40, `${cut} of 120 cases were cut`);
 });
 
 Deno.test("planAttention() binds the rows that a dispatch reads and writes", () => {
   const next = random(3);
-  for (let round = 0; round < 300; round++) {
+  for (let round = 0; round < 120; round++) {
     const given = randomCase(next);
     const { qLen, kvLen, heads, kvHeads, headDim, valueDim, elem, bias } = given.problem;
     const plan = planAttention(given.problem, given.device);
@@ -618,7 +626,7 @@ Deno.test("planAttention() binds the rows that a dispatch reads and writes", () 
       const check = (name: string, first: number, end: number, rowBytes: number): void => {
         const resource = resources[name];
         if (!("buffer" in resource) || resource.size === undefined) return;
-        const bound = params[`${name}_first`];
+        const bound = params[`${name}First`];
         const where = `${name} [${first}, ${end}) from ${bound} in ${JSON.stringify(given)}`;
         assertEquals(resource.offset, bound * rowBytes, where);
         assert(bound <= first && (end - bound) * rowBytes <= resource.size, where);

@@ -410,7 +410,10 @@ Deno.test({
   fn() {
     gpu().scope(() => {
       const refuse = (schedule: unknown) => {
-        const { message } = assertThrows(() => callAttention({ options: { schedule } }), RangeError);
+        const { message } = assertThrows(
+          () => callAttention({ options: { schedule } }),
+          RangeError,
+        );
         return message.split(" is not among ", 1)[0];
       };
       const q = zeros([2, 4, 4, 8]);

@@ -1,0 +1,423 @@
+import { assert, assertAlmostEquals, assertEquals, assertStringIncludes } from "@std/assert";
+import { check } from "../../cli/check.ts";
+import { Arguments } from "../../cli/command.ts";
+import { PROPERTIES, type PropertyGroup } from "../../cli/properties.ts";
+import { adapter } from "../adapter.ts";
+
+const ignore = adapter === null;
+const ROOT = `${import.meta.dirname}/../..`;
+const LAUNCHER = Deno.readTextFileSync(`${ROOT}/tessera`);
+const [, PERMISSIONS = ""] = /^PERMISSIONS="(.*)"$/m.exec(LAUNCHER) ?? [];
+
+/** No build of Deno has this backend, so that no adapter is found. */
+const NO_ADAPTER = { DENO_WEBGPU_BACKEND: "webgpu" };
+
+/** What a process printed, and its exit code. */
+interface Called {
+  readonly code: number;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+/** Runs the command line as the launcher does. */
+async function tessera(args: readonly string[], env: Record<string, string> = {}): Promise<Called> {
+  const command = new Deno.Command(Deno.execPath(), {
+    args: [
+      ...["run", "--quiet", "--no-prompt", "--config", `${ROOT}/deno.json`],
+      ...PERMISSIONS.split(" "),
+      `${ROOT}/cli.ts`,
+      ...args,
+    ],
+    env: { NO_COLOR: "1", ...env },
+    stdin: "null",
+  });
+  const { code, stdout, stderr } = await command.output();
+  const [out, err] = [stdout, stderr].map((bytes) => new TextDecoder().decode(bytes));
+  return { code, stdout: out, stderr: err };
+}
+
+/** The words of a line. */
+function words(line: string): string[] {
+  return line.split(" ").filter((word) => word !== "");
+}
+
+/** Runs a command with --json and reads the one document that it prints. */
+async function json(line: string): Promise<Record<string, unknown>> {
+  const { code, stdout, stderr } = await tessera([...words(line), "--json"]);
+  assertEquals([code, stderr], [0, ""]);
+  return JSON.parse(stdout);
+}
+
+for (const line of ["", "help", "--help"]) {
+  Deno.test(`main() lists the commands for ${line || "no argument"}`, async () => {
+    const { code, stdout, stderr } = await tessera(words(line));
+
+    assertEquals([code, stderr], [0, ""]);
+    for (const command of ["devices", "check", "profile", "show", "run"]) {
+      assertStringIncludes(stdout, `\n  ${command} `);
+    }
+  });
+}
+
+const HELP = {
+  devices: [],
+  check: ["quick", "cases N", "seed N", "dtype f32|f16", "bail"],
+  profile: [
+    ...["batch N", "heads N", "kv-heads N", "q-len N", "kv-len N", "head-dim N", "value-dim N"],
+    ...["dtype f32|f16", "causal", "window L,R", "schedule NAME", "runs N", "compare naive"],
+    "sweep KEY=A..B",
+  ],
+  show: ["q-len N", "dtype f32|f16", "schedule NAME"],
+  run: ["inputs DIR", "options JSON", "outputs DIR", "repeat FILE"],
+};
+
+for (const [command, flags] of Object.entries(HELP)) {
+  Deno.test(`main() shows every flag of ${command} for --help`, async () => {
+    const { code, stdout, stderr } = await tessera([command, "--help"], NO_ADAPTER);
+
+    assertEquals([code, stderr], [0, ""]);
+    assertStringIncludes(stdout, `tessera ${command}`);
+    for (const flag of [...flags, "json", "help"]) assertStringIncludes(stdout, `\n  --${flag} `);
+  });
+}
+
+const MISTAKES: Readonly<Record<string, string>> = {
+  "chekc": 'unknown command "chekc", the nearest is "check"',
+  "Profil attention": 'unknown command "Profil", the nearest is "profile"',
+  "profile attention --head-dims 8": 'unknown flag "--head-dims", the nearest is "--head-dim"',
+  "devices --jsn": 'unknown flag "--jsn", the nearest is "--json"',
+  "check --quik": 'unknown flag "--quik", the nearest is "--quick"',
+  "run attention --input .": 'unknown flag "--input", the nearest is "--inputs"',
+  "profile attention --runs": "--runs needs a value, N",
+  "show wgsl attention --dtype --causal": "--dtype needs a value, f32|f16",
+  "profile attention --dtype f64": '--dtype must be one of f32, f16, current value is "f64"',
+  "profile attention --runs 0": '--runs must be an integer >= 1, current value is "0"',
+  "profile attention --runs many": '--runs must be an integer >= 1, current value is "many"',
+  "profile attention --heads 2.5": '--heads must be an integer >= 1, current value is "2.5"',
+  "profile attention --window 5": '--window must be L,R with integers >= 0, current value is "5"',
+  "profile attention --window=-1,0":
+    '--window must be L,R with integers >= 0, current value is "-1,0"',
+  "profile attention --compare fast": '--compare must be one of naive, current value is "fast"',
+  "profile attention --sweep t=8":
+    '--sweep must be KEY=A..B with KEY among t, q-len, kv-len, batch, heads, head-dim and 1 <= A <= B, current value is "t=8"',
+  "profile atention":
+    'an operator must be named, attention is the only one, current value is "atention"',
+};
+
+for (const [line, message] of Object.entries(MISTAKES)) {
+  Deno.test(`main() exits 2 with one sentence for ${line}`, async () => {
+    const called = await tessera(words(line), NO_ADAPTER);
+
+    const stderr = `Cannot run the command: ${message}\n`;
+    assertEquals(called, { code: 2, stdout: "", stderr });
+  });
+}
+
+Deno.test("main() exits 2 for something that cannot be shown", async () => {
+  const called = await tessera(["show", "pattern"], NO_ADAPTER);
+
+  const stderr = 'Cannot show "pattern": what can be shown is "wgsl attention"\n';
+  assertEquals(called, { code: 2, stdout: "", stderr });
+});
+
+for (
+  const line of [
+    "devices",
+    "check --quick --json",
+    "profile attention --json",
+    "run attention --inputs tests/data/use-lite/layer0 --outputs never-written",
+  ]
+) {
+  Deno.test(`main() exits 3 without an adapter for ${line}`, async () => {
+    const called = await tessera(words(line), NO_ADAPTER);
+
+    const stderr =
+      "Cannot request a GPU device: no adapter is available (software adapters are allowed)\n";
+    assertEquals(called, { code: 3, stdout: "", stderr });
+  });
+}
+
+Deno.test({
+  name: "main() exits 1 with one sentence for a problem that attention refuses",
+  ignore,
+  async fn() {
+    const called = await tessera(words("profile attention --q-len 8 --kv-heads 3 --json"));
+
+    const stderr =
+      "Cannot compute attention as the heads of q must be a multiple of those of k: current heads are q=8, k=3\n";
+    assertEquals(called, { code: 1, stdout: "", stderr });
+  },
+});
+
+Deno.test({
+  name: "main() describes the adapter for devices",
+  ignore,
+  async fn() {
+    const { code, stdout, stderr } = await tessera(["devices"]);
+
+    assertEquals([code, stderr], [0, ""]);
+    assertStringIncludes(stdout, adapter?.info.description ?? "");
+    for (const word of ["driver", "f16 shaders", "subgroups", "timestamps", "maxBufferSize"]) {
+      assertStringIncludes(stdout, `\n${word} `);
+    }
+    assertStringIncludes(stdout, "B1 T1024 S1024 H8 D64 f32 ");
+  },
+});
+
+Deno.test({
+  name: "main() prints one document for devices --json",
+  ignore,
+  async fn() {
+    const { adapter: summary, driverKind, features, limits, schedules } = await json("devices");
+
+    assertEquals(Object(summary).description, adapter?.info.description);
+    assert(driverKind === "hardware" || driverKind === "software");
+    assertEquals(Object.keys(Object(features)), ["f16", "subgroups", "timestamps"]);
+    assertEquals(Object(limits).maxBufferSize, adapter?.limits.maxBufferSize);
+    assert(Array.isArray(schedules));
+    assertEquals(schedules.map(({ problem }) => problem), [
+      "B1 T1024 S1024 H8 D64 f32",
+      "B1 T1024 S1024 H8 D128 f32 causal",
+      "B1 T1 S16384 H8 D64 f32",
+    ]);
+    for (const { default: first, valid } of schedules) {
+      assertEquals(valid[0], first);
+      assertEquals(valid.at(-1), "naive");
+    }
+  },
+});
+
+Deno.test({
+  name: "main() prints every field of a profile --json",
+  ignore,
+  async fn() {
+    const problem = "--q-len 40 --kv-len 64 --heads 2 --kv-heads 1 --head-dim 8 --causal";
+
+    const profile = await json(`profile attention ${problem} --runs 3 --compare naive`);
+
+    assertEquals(profile.operator, "attention");
+    assertEquals(profile.problem, {
+      ...{ batch: 1, qLen: 40, kvLen: 64, heads: 2, kvHeads: 1, headDim: 8, valueDim: 8 },
+      ...{ dtype: "f32", inputs: "normal", seed: 1, lse: false, causal: true },
+    });
+    assertEquals(profile.adapter, adapter?.info.description);
+    assert(typeof profile.schedule === "string" && profile.schedule !== "");
+    const numbers = new Map(Object.entries(profile));
+    const number = (name: string): number => {
+      const value = numbers.get(name);
+      assert(typeof value === "number" && Number.isFinite(value), `${name} is ${value}`);
+      return value;
+    };
+    assertEquals(number("runs"), 3);
+    // two heads of 40 rows that see 25 to 64 keys; two multiply-adds for each of 16 channels
+    assertEquals(number("flops"), 2 * 2 * 40 * 44.5 * 16);
+    assertEquals(number("bytes"), 4 * 16 * (40 * 2 + 64));
+    assert(0 < number("minMs") && number("minMs") <= number("medianMs"));
+    assert(number("medianMs") <= number("p90Ms"));
+    assertAlmostEquals(number("gflops"), number("flops") / number("medianMs") / 1e6, 1e-9);
+    assertAlmostEquals(number("gbps"), number("bytes") / number("medianMs") / 1e6, 1e-9);
+    assertEquals(
+      number("fractionOfCeiling"),
+      Math.max(
+        number("gflops") / number("ceilingGflops"),
+        number("gbps") / number("ceilingGbps"),
+      ),
+    );
+    assert(number("rmsErrorRatio") <= 2e-5);
+    assert(number("peakBytes") >= 0);
+    assert(number("compileMs") >= 0);
+    assertAlmostEquals(number("speedup"), number("naiveMs") / number("medianMs"), 1e-9);
+  },
+});
+
+Deno.test({
+  name: "main() profiles the points of a sweep",
+  ignore,
+  async fn() {
+    const problem = "--q-len 8 --heads 1 --head-dim 8 --dtype f16 --window 4,0 --schedule naive";
+
+    const { operator, sweep, points } = await json(
+      `profile attention ${problem} --runs 1 --sweep kv-len=1024..2k`,
+    );
+
+    assertEquals([operator, sweep], ["attention", "kv-len"]);
+    assert(Array.isArray(points));
+    assertEquals(points.map(({ problem }) => problem.kvLen), [1024, 2048]);
+    for (const { problem, schedule, rmsErrorRatio, ...rest } of points) {
+      assertEquals([problem.dtype, problem.window], ["f16", { left: 4, right: 0 }]);
+      assertEquals(schedule, "naive");
+      assert(rmsErrorRatio <= 2e-3);
+      assertEquals("naiveMs" in rest || "speedup" in rest, false);
+    }
+  },
+});
+
+Deno.test({
+  name: "main() prints a profile as a table",
+  ignore,
+  async fn() {
+    const { code, stdout, stderr } = await tessera(
+      words("profile attention --q-len 16 --heads 1 --head-dim 8 --runs 2 --compare naive"),
+    );
+
+    assertEquals([code, stderr], [0, ""]);
+    const [ceilings, head, row, rest] = stdout.split("\n");
+    assertStringIncludes(ceilings, `${adapter?.info.description}: ceilings `);
+    assertEquals(
+      head.split(/ {2,}/),
+      [
+        "problem",
+        "median ms",
+        "min",
+        "p90",
+        "GFLOP/s",
+        "GB/s",
+        "of ceiling",
+        "error",
+        "over naive",
+      ],
+    );
+    assert(row.startsWith("B1 T16 S16 H1 D8 f32 "), row);
+    assert(/^schedule \S+, 2 runs by (timestamps|wall clock), first call /.test(rest), rest);
+  },
+});
+
+Deno.test({
+  name: "main() prints the shaders of a problem",
+  ignore,
+  async fn() {
+    const line = "show wgsl attention --q-len 8 --head-dim 8 --schedule naive";
+
+    const text = await tessera(words(line));
+    const { operator, schedule, programs } = await json(line);
+
+    assertEquals([operator, schedule], ["attention", "naive"]);
+    assert(Array.isArray(programs));
+    assertEquals(programs.length, 3);
+    for (const { label, code } of programs) {
+      assertStringIncludes(code, "@compute");
+      assertStringIncludes(text.stdout, `// ${label}\n${code}`);
+    }
+  },
+});
+
+Deno.test({
+  name: "main() runs an operator on files with the launcher's permissions",
+  ignore,
+  async fn() {
+    const outputs = Deno.makeTempDirSync({ prefix: "tessera-main-" });
+    try {
+      const inputs = `${ROOT}/tests/data/use-lite/layer0`;
+
+      const called = await tessera(
+        ["run", "attention", "--inputs", inputs, "--outputs", `${outputs}/new/results`],
+      );
+
+      assertEquals([called.code, called.stderr], [0, ""]);
+      const names = [...Deno.readDirSync(`${outputs}/new/results`)].map(({ name }) => name);
+      assertEquals(names.sort(), ["lse.npy", "out.npy"]);
+    } finally {
+      Deno.removeSync(outputs, { recursive: true });
+    }
+  },
+});
+
+Deno.test({
+  name: "main() prints one document for check --json",
+  ignore,
+  async fn() {
+    const { adapter: description, ...result } = await json("check platform");
+
+    const name = "initialised variables start anew in each iteration";
+    assertEquals(description, adapter?.info.description);
+    assertEquals(result, {
+      ok: true,
+      problems: 1,
+      groups: [
+        {
+          operator: "platform",
+          group: "known traps",
+          ok: true,
+          outcomes: [{ name, ratio: 0, tolerance: 0, ok: true }],
+        },
+      ],
+    });
+  },
+});
+
+Deno.test({
+  name: "main() refuses to check what does not exist",
+  ignore,
+  async fn() {
+    const { code, stdout, stderr } = await tessera(["check", "atention"]);
+
+    assertEquals([code, stdout], [2, ""]);
+    assertEquals(stderr, 'Cannot check "atention": names must be among attention, platform\n');
+  },
+});
+
+type Property = PropertyGroup["items"][number];
+
+/** Runs check with more properties of the platform, in this process. */
+async function checkWith(more: readonly Property[], ...flags: string[]) {
+  const properties = PROPERTIES[0].items as Property[];
+  const count = properties.length;
+  const { log } = console;
+  let stdout = "";
+  properties.push(...more);
+  console.log = (text: string) => stdout += `${text}\n`;
+  try {
+    return { code: await check.run(new Arguments(["platform", ...flags], check.flags)), stdout };
+  } finally {
+    console.log = log;
+    properties.length = count;
+  }
+}
+
+const BROKEN: readonly Property[] = [
+  {
+    name: "is off by one",
+    run: () => Promise.resolve({ name: "is off by one", ratio: 1, tolerance: 0, ok: false }),
+  },
+  { name: "throws", run: () => Promise.reject(new TypeError("Cannot go on")) },
+];
+
+Deno.test({
+  name: "check.run() returns 1 and names what fails, after all the rest",
+  ignore,
+  async fn() {
+    const { code, stdout } = await checkWith(BROKEN);
+
+    assertEquals(code, 1);
+    assertStringIncludes(stdout, "FAIL");
+    assertStringIncludes(
+      stdout,
+      "platform known traps                 3 problems   worst 1.00 of 0",
+    );
+    assertStringIncludes(
+      stdout,
+      "     is off by one: error ratio 1.00\n     throws: Cannot go on\n",
+    );
+    assertStringIncludes(stdout, "3 problems on ");
+  },
+});
+
+Deno.test({
+  name: "check.run() stops at the first failure with --bail",
+  ignore,
+  async fn() {
+    const { code, stdout } = await checkWith(BROKEN, "--bail", "--json");
+
+    const { ok, problems, groups } = JSON.parse(stdout);
+    assertEquals([code, ok, problems], [1, false, 2]);
+    assertEquals(
+      groups[0].outcomes[1],
+      BROKEN[0] && {
+        name: "is off by one",
+        ratio: 1,
+        tolerance: 0,
+        ok: false,
+      },
+    );
+  },
+});

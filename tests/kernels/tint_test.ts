@@ -1,0 +1,177 @@
+import { assert, assertEquals } from "@std/assert";
+import { create } from "npm:webgpu@0.6.2";
+import type { Program } from "../../gpu/program.ts";
+import type { AttentionConfig } from "../../kernels/attention/config.ts";
+import { mergeParts } from "../../kernels/attention/merge.ts";
+import { naiveAttention } from "../../kernels/attention/naive.ts";
+import { splitAttention } from "../../kernels/attention/split.ts";
+import { subgroupAttention } from "../../kernels/attention/subgroup.ts";
+import { workgroupAttention, type WorkgroupTile } from "../../kernels/attention/workgroup.ts";
+
+// Dawn's null back end: Chrome's compiler without a GPU. The process crashes if the object that
+// create() returns is collected, so it stays in this variable.
+const dawn: GPU = create(["backend=null"]);
+const device = await openDawn();
+
+async function openDawn(): Promise<GPUDevice> {
+  const adapter = await dawn.requestAdapter();
+  assert(adapter !== null);
+  return await adapter.requestDevice({
+    requiredFeatures: ["subgroups" as GPUFeatureName].filter((name) => adapter.features.has(name)),
+  });
+}
+
+/** What Tint says against the text of a program: errors and warnings, none if it is well. */
+async function complaints({ code, label, subgroups }: Program): Promise<string[]> {
+  device.pushErrorScope("validation");
+  const enable = subgroups ? "enable subgroups; " : "";
+  const module = device.createShaderModule({ label, code: enable + code });
+  const { messages } = await module.getCompilationInfo();
+  const error = await device.popErrorScope();
+  const texts = [...messages].map(({ lineNum, message }) => `${label}:${lineNum}: ${message}`);
+  return error === null || texts.length > 0 ? texts : [`${label}: ${error.message}`];
+}
+
+async function assertCompiles(programs: readonly Program[]): Promise<void> {
+  for (const program of programs) assertEquals(await complaints(program), []);
+}
+
+const BASE: AttentionConfig = {
+  elem: "f32",
+  outElem: "f32",
+  headDim: 8,
+  valueDim: 16,
+  banded: false,
+  softcap: false,
+  bias: null,
+  sinks: null,
+  lse: false,
+  source: "buffer",
+};
+
+/** Each option alone, all of them together, and a partial result. */
+const OPTIONS: readonly Partial<AttentionConfig>[] = [
+  {},
+  { banded: true },
+  { softcap: true },
+  { bias: "f32" },
+  { bias: "f16" },
+  { sinks: "f32" },
+  { sinks: "f16" },
+  { lse: true },
+  { banded: true, softcap: true, bias: "f16", sinks: "f32", lse: true },
+];
+
+/** Storage and dims: whole vec4s from buffers and textures, and rows that fill none. */
+const STORAGE: readonly Partial<AttentionConfig>[] = [
+  {},
+  { source: "texture" },
+  { headDim: 7, valueDim: 5 },
+  { elem: "f16", outElem: "f16" },
+  { elem: "f16", outElem: "f16", source: "texture" },
+  { elem: "f16", outElem: "f16", headDim: 7, valueDim: 5 },
+  { elem: "f16", outElem: "f32", lse: true },
+  { elem: "f16", outElem: "f32", lse: true, headDim: 6, valueDim: 1 },
+];
+
+const CONFIGS: readonly AttentionConfig[] = STORAGE.flatMap((storage) =>
+  OPTIONS.map((options) => ({ ...BASE, ...storage, ...options }))
+);
+const BUFFERS: readonly AttentionConfig[] = CONFIGS.filter(({ source }) => source === "buffer");
+const EVERYTHING: AttentionConfig = { ...BASE, ...OPTIONS[8], headDim: 64, valueDim: 64 };
+
+const TILE: WorkgroupTile = { blockQ: 16, blockKv: 16, rows: 4, cols: 4, depth: 16 };
+
+function plain(label: string, code: string): Program {
+  return { label, code, bindings: [], params: {}, subgroups: false };
+}
+
+Deno.test("complaints() tells of a barrier in non-uniform control flow", async () => {
+  const found = await complaints(plain(
+    "a barrier",
+    `@compute @workgroup_size(4) fn main(@builtin(local_invocation_index) i: u32) {
+  if i < 2u { workgroupBarrier(); }
+}`,
+  ));
+
+  assert(found[0].startsWith("a barrier:2: "), found[0]);
+  assert(found[0].includes("must only be called from uniform control flow"), found[0]);
+});
+
+Deno.test("complaints() tells of a broadcast in non-uniform control flow", async () => {
+  const code = `@group(0) @binding(0) var<storage, read_write> out: array<u32>;
+@compute @workgroup_size(8) fn main(@builtin(local_invocation_index) i: u32) {
+  if out[i] == 0u { out[i] = subgroupBroadcast(i, 0u); }
+}`;
+  const found = await complaints({ ...plain("a broadcast", code), subgroups: true });
+
+  assert(found[0]?.includes("must only be called from"), found[0]);
+});
+
+Deno.test("complaints() tells of wrong text, and nothing of right text", async () => {
+  const right = "@compute @workgroup_size(1) fn main() {}";
+
+  assertEquals(await complaints(plain("a word", "fn main() {\n  nothing();\n}")), [
+    "a word:2: unresolved call target 'nothing'",
+  ]);
+  assertEquals(await complaints(plain("well", right)), []);
+});
+
+Deno.test("subgroupAttention() compiles under Tint with every option and storage", async () => {
+  for (const exchange of ["broadcast", "shuffle"] as const) {
+    await assertCompiles(
+      CONFIGS.map((config) => subgroupAttention({ ...config, lanes: 4, rows: 2, exchange })),
+    );
+  }
+});
+
+Deno.test("subgroupAttention() compiles under Tint with every number of lanes", async () => {
+  for (const lanes of [4, 8, 16, 32, 64]) {
+    for (const exchange of ["broadcast", "shuffle"] as const) {
+      const config = { ...BASE, ...OPTIONS[8], lanes, exchange };
+      await assertCompiles([1, 3].map((rows) => subgroupAttention({ ...config, rows })));
+    }
+  }
+  await assertCompiles([
+    subgroupAttention({ ...EVERYTHING, lanes: 8, rows: 4, exchange: "broadcast" }),
+  ]);
+});
+
+Deno.test("workgroupAttention() compiles under Tint with every option and storage", async () => {
+  await assertCompiles(BUFFERS.map((config) => workgroupAttention({ ...config, ...TILE })));
+});
+
+Deno.test("workgroupAttention() compiles under Tint with every tile", async () => {
+  const tiles: readonly WorkgroupTile[] = [
+    { blockQ: 64, blockKv: 64, rows: 8, cols: 8, depth: 16 },
+    { blockQ: 64, blockKv: 64, rows: 4, cols: 4, depth: 16 },
+    { blockQ: 64, blockKv: 64, rows: 8, cols: 4, depth: 16 },
+    { blockQ: 128, blockKv: 32, rows: 8, cols: 4, depth: 16 },
+    { blockQ: 32, blockKv: 64, rows: 4, cols: 4, depth: 16 },
+    { blockQ: 32, blockKv: 32, rows: 4, cols: 4, depth: 32 },
+    { blockQ: 16, blockKv: 32, rows: 4, cols: 4, depth: 16 },
+  ];
+
+  await assertCompiles(tiles.map((tile) => workgroupAttention({ ...EVERYTHING, ...tile })));
+});
+
+Deno.test("splitAttention() compiles under Tint with every option and storage", async () => {
+  await assertCompiles(
+    CONFIGS.map((config) => splitAttention({ ...config, threads: 8, rows: 2 })),
+  );
+  await assertCompiles(
+    [8, 16, 64].map((threads) => splitAttention({ ...EVERYTHING, threads, rows: 4 })),
+  );
+});
+
+Deno.test("mergeParts() compiles under Tint", async () => {
+  for (const lse of [true, false]) {
+    for (const outElem of ["f32", "f16"] as const) {
+      await assertCompiles([1, 6, 64].map((valueDim) => mergeParts({ outElem, valueDim, lse })));
+    }
+  }
+});
+
+Deno.test("naiveAttention() compiles under Tint with every option and storage", async () => {
+  await assertCompiles(BUFFERS.flatMap((config) => Object.values(naiveAttention(config))));
+});
