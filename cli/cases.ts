@@ -14,14 +14,17 @@ type Heads = readonly [batch: number, heads: number, kvHeads: number];
 
 const ONE_HEAD: Heads = [1, 1, 1];
 const GROUPED: Heads = [2, 4, 2];
-const KINDS = ["subgroup", "workgroup", "split", "naive"] as const;
+/** The default schedule of GPUs, proved on software too where its compiler takes it. */
+const GPU_TILE = "workgroup-64x64-8x8-16";
 const DTYPES = ["f32", "f16"] as const;
 
-/** The table of attention cases; `kinds` are the schedule kinds that the adapter has. */
-export function attentionGroups(kinds: readonly string[], random: CaseGroup): CaseGroup[] {
-  const schedules = KINDS.filter((kind) => kinds.includes(kind));
+/** The table of attention cases; `schedules` are the names of those that fit the adapter. */
+export function attentionGroups(schedules: readonly string[], random: CaseGroup): CaseGroup[] {
+  const kinds = [...new Set(schedules.map((name) => name.split("-", 1)[0]))];
   return [
-    ...schedules.flatMap((schedule) => DTYPES.map((dtype) => scheduleGroup(schedule, dtype))),
+    ...kinds.flatMap((kind) => DTYPES.map((dtype) => scheduleGroup(kind, dtype))),
+    tileGroup("tiles of GPUs", true, schedules.filter((name) => name === GPU_TILE)),
+    tileGroup("other schedules", false, schedules.filter((name) => name !== GPU_TILE)),
     headDimGroup("common head dims", true, [[64, 64], [40, 40], [60, 72]]),
     headDimGroup("other head dims", false, [
       [1, 1],
@@ -85,6 +88,15 @@ function scheduleGroup(schedule: string, dtype: "f32" | "f16"): CaseGroup {
       ...everything.map((part) => on(GROUPED, part)),
     ],
   };
+}
+
+/** Named schedules on a few problems. */
+function tileGroup(name: string, quick: boolean, schedules: readonly string[]): CaseGroup {
+  const cases = schedules.flatMap((schedule) => [
+    makeCase(GROUPED, 16, 16, { qLen: 100, kvLen: 150, causal: true, schedule }),
+    makeCase(GROUPED, 16, 16, { qLen: 65, kvLen: 64, window: { left: 9 }, schedule }),
+  ]);
+  return { name, quick, cases };
 }
 
 /** The default schedule at each pair of D and Dv. */

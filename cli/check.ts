@@ -1,7 +1,7 @@
 import { type Gpu, requestGpu } from "../gpu/device.ts";
 import { attentionGroups, type CaseGroup, randomGroup } from "./cases.ts";
 import { type AttentionCase, caseName, checkCase, TOLERANCE } from "./attention_case.ts";
-import { scheduleKinds } from "./attention_flags.ts";
+import { checkedSchedules } from "./attention_flags.ts";
 import { type Arguments, type Command, EXIT, UsageError } from "./command.ts";
 import { figure, paint, print, printJson, Progress } from "./output.ts";
 import { PROPERTIES } from "./properties.ts";
@@ -71,7 +71,7 @@ function chooseWork(args: Arguments, gpu: Gpu): Work[] {
   }
   const dtype = args.choice("dtype", ["f32", "f16"]);
   const random = randomGroup(args.integer("cases", DEFAULT_CASES), args.integer("seed", 1));
-  const groups = attentionGroups(scheduleKinds(gpu), random)
+  const groups = attentionGroups(checkedSchedules(gpu), random)
     .filter(({ quick }) => quick || !args.has("quick"))
     .map((group) => attentionWork(group, dtype));
   const wanted = (operator: string): boolean =>

@@ -54,8 +54,10 @@ export interface NaiveSchedule {
 /** What planning needs to know of a device; a `Gpu` is one. */
 export type PlanDevice = Pick<Gpu, "adapter" | "features" | "limits">;
 
-/** Statements of unrolled text in a kernel, beyond which compilers take seconds. */
-const TEXT_BUDGET = 4096;
+/** Statements of unrolled text in a kernel that compilers still take, in seconds. */
+const TEXT_LIMIT = 4096;
+/** Statements up to which they take about a second: the default rows keep to it. */
+const TEXT_COMFORT = 1024;
 /** vec4 registers of a thread that holds its own rows. */
 const REGISTER_BUDGET = 160;
 
@@ -118,13 +120,15 @@ function subgroupSchedules(problem: AttentionProblem, device: PlanDevice): Subgr
   const exchanges = shuffles
     ? ["shuffle", "broadcast"] as const
     : ["broadcast", "shuffle"] as const;
+  const text = (rows: number): number => lanes * rows * columns;
+  const valid = [8, 4, 3, 2, 1].filter((rows) =>
+    rows === 1 || (text(rows) <= TEXT_LIMIT && rows * columns <= REGISTER_BUDGET)
+  );
+  const comfortable = valid.filter((rows) => rows <= 4 && text(rows) <= TEXT_COMFORT);
+  const ordered = [...new Set([...comfortable, ...valid.toReversed()])];
   return sources(problem, device).flatMap((source) =>
     exchanges.flatMap((exchange) =>
-      [4, 3, 2, 8, 1]
-        .filter((rows) =>
-          rows === 1 || (lanes * rows * columns <= TEXT_BUDGET && rows * columns <= REGISTER_BUDGET)
-        )
-        .map((rows): SubgroupSchedule => ({ kind: "subgroup", lanes, rows, exchange, source }))
+      ordered.map((rows): SubgroupSchedule => ({ kind: "subgroup", lanes, rows, exchange, source }))
     )
   );
 }
@@ -146,10 +150,10 @@ const TILE_REGISTERS = 64;
 
 function workgroupSchedules(
   problem: AttentionProblem,
-  { limits }: PlanDevice,
+  { adapter, limits }: PlanDevice,
 ): WorkgroupSchedule[] {
   const v4 = Math.ceil(problem.valueDim / 4);
-  return TILES
+  return tilesOf(adapter)
     .filter((tile) => {
       const registers = tile.rows * (tile.cols / 4 + Math.ceil(v4 / (tile.blockKv / tile.cols)));
       return registers <= TILE_REGISTERS &&
@@ -157,6 +161,14 @@ function workgroupSchedules(
         workgroupBytes(tile, problem.valueDim) <= limits.maxComputeWorkgroupStorageSize;
     })
     .map((tile) => ({ kind: "workgroup", ...tile }));
+}
+
+/** The best first. Software compilers prefer small tiles; SwiftShader's takes minutes on 8 x 8. */
+function tilesOf({ driver, software }: PlanDevice["adapter"]): readonly WorkgroupTile[] {
+  if (!software) return TILES;
+  const small = TILES.filter(({ rows, cols }) => rows * cols <= 16).toReversed();
+  const large = TILES.filter((tile) => !small.includes(tile));
+  return driver === "swiftshader" ? small : [...small, ...large];
 }
 
 function splitSchedules(problem: AttentionProblem, device: PlanDevice): SplitSchedule[] {
