@@ -19,7 +19,7 @@ import { profile } from "./cli/profile.ts";
 import { run } from "./cli/run.ts";
 import { show } from "./cli/show.ts";
 import { UnsupportedDeviceError } from "./gpu/errors.ts";
-import { nearest } from "./ops/options.ts";
+import { nearest } from "./gpu/options.ts";
 
 const COMMANDS: Readonly<Record<string, Command>> = { devices, check, profile, show, run };
 

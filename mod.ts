@@ -23,10 +23,11 @@
 
 export * from "./ops/attention/mod.ts";
 export type { AdapterSummary, DriverKind } from "./gpu/adapter.ts";
-export { Gpu, type GpuOptions, requestGpu } from "./gpu/device.ts";
+export { Gpu } from "./gpu/device.ts";
 export type { DataOf, DType, TensorData } from "./gpu/dtype.ts";
 export { DeviceError, ShaderError, type Shortage, UnsupportedDeviceError } from "./gpu/errors.ts";
 export type { GpuFeatures, SubgroupFeatures } from "./gpu/features.ts";
 export type { GpuLimits } from "./gpu/limits.ts";
 export type { MemoryUse } from "./gpu/memory.ts";
+export { type GpuOptions, requestGpu } from "./gpu/request.ts";
 export { Tensor } from "./gpu/tensor.ts";

@@ -1,4 +1,5 @@
-import { type Gpu, requestGpu } from "../gpu/device.ts";
+import type { Gpu } from "../gpu/device.ts";
+import { requestGpu } from "../gpu/request.ts";
 import { attentionGroups, type CaseGroup, randomGroup } from "./cases.ts";
 import { type AttentionCase, caseName, checkCase, TOLERANCE } from "./attention_case.ts";
 import { checkedSchedules } from "./attention_flags.ts";

@@ -1,4 +1,5 @@
-import { type Gpu, requestGpu } from "../gpu/device.ts";
+import type { Gpu } from "../gpu/device.ts";
+import { requestGpu } from "../gpu/request.ts";
 import { scheduleName } from "../ops/attention/schedule.ts";
 import { type AttentionCase, caseName } from "./attention_case.ts";
 import { schedulesOf } from "./attention_flags.ts";

@@ -1,4 +1,5 @@
-import { type Gpu, requestGpu } from "../gpu/device.ts";
+import type { Gpu } from "../gpu/device.ts";
+import { requestGpu } from "../gpu/request.ts";
 import { runtimeOf } from "../gpu/runtime.ts";
 import { timeRuns } from "../gpu/timing.ts";
 import { attentionBytes, attentionFlops } from "./attention_cost.ts";

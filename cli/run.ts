@@ -1,7 +1,8 @@
-import { type Gpu, requestGpu } from "../gpu/device.ts";
+import type { Gpu } from "../gpu/device.ts";
+import { requestGpu } from "../gpu/request.ts";
 import { Tensor } from "../gpu/tensor.ts";
 import { attention } from "../ops/attention/mod.ts";
-import { nearest } from "../ops/options.ts";
+import { nearest } from "../gpu/options.ts";
 import { type Command, EXIT, UsageError } from "./command.ts";
 import { decodeNpy, encodeNpy } from "./npy.ts";
 import { print, printJson } from "./output.ts";

@@ -1,4 +1,4 @@
-import { requestGpu } from "../gpu/device.ts";
+import { requestGpu } from "../gpu/request.ts";
 import { attentionPrograms } from "../ops/attention/launch.ts";
 import { planAttention } from "../ops/attention/plan.ts";
 import { attentionProblemOf } from "../ops/attention/problem.ts";

@@ -1,39 +1,11 @@
-import { type AdapterSummary, summarise } from "./adapter.ts";
+import type { AdapterSummary } from "./adapter.ts";
 import { type DataOf, type DType, dtypeOf, elementBytes, kindOf, volume } from "./dtype.ts";
 import { UnsupportedDeviceError } from "./errors.ts";
-import { type GpuFeatures, openDevice, probeFeatures } from "./features.ts";
-import { type GpuLimits, readLimits } from "./limits.ts";
+import type { GpuFeatures } from "./features.ts";
+import type { GpuLimits } from "./limits.ts";
 import type { MemoryUse } from "./memory.ts";
 import { attachRuntime, Runtime, runtimeOf } from "./runtime.ts";
 import { Tensor } from "./tensor.ts";
-
-/** Options of {@linkcode requestGpu}. */
-export interface GpuOptions {
-  /**
-   * Which adapter to prefer on a machine with several.
-   *
-   * @default {"high-performance"}
-   */
-  powerPreference?: GPUPowerPreference;
-  /**
-   * Whether an adapter that computes on the CPU is `"allowed"`, `"required"` or `"forbidden"`.
-   *
-   * @default {"allowed"}
-   */
-  software?: "allowed" | "required" | "forbidden";
-  /**
-   * Lower limits than the adapter's, to see how work is split on a smaller device.
-   *
-   * @default {{}}
-   */
-  limits?: Partial<GpuLimits>;
-  /**
-   * Fills new buffers with NaN, so that an element that a kernel forgets is seen.
-   *
-   * @default {false}
-   */
-  poison?: boolean;
-}
 
 /**
  * A GPU device that holds tensors and runs operators.
@@ -60,7 +32,7 @@ export class Gpu implements Disposable {
   readonly #poison: boolean;
 
   /**
-   * Use {@linkcode requestGpu} instead.
+   * Use `requestGpu()` instead.
    *
    * @param device the device
    * @param adapter who computes
@@ -137,6 +109,7 @@ export class Gpu implements Disposable {
   empty<T extends DType>(shape: readonly number[], dtype: T): Tensor<T> {
     checkShape("make a tensor", shape);
     const tensor = this.#allocate(shape, dtype);
+    runtimeOf(this).promise(tensor);
     if (this.#poison) {
       this.device.queue.writeBuffer(tensor.buffer, 0, new Uint8Array(tensor.buffer.size).fill(255));
     }
@@ -162,7 +135,7 @@ export class Gpu implements Disposable {
         }`,
       );
     }
-    const needed = volume(shape) * elementBytes(dtype);
+    const needed = Math.ceil(volume(shape) * elementBytes(dtype) / 4) * 4;
     if (buffer.size < needed) {
       throw new TypeError(
         `Cannot wrap a buffer as it must hold the shape: [${shape}] of ${dtype} takes ${needed} bytes, the buffer has ${buffer.size}`,
@@ -258,39 +231,6 @@ export class Gpu implements Disposable {
     );
     return new Tensor(this, buffer, shape, dtype, true);
   }
-}
-
-/**
- * Opens the GPU.
- *
- * @param options which adapter, which limits
- * @returns a device with its limits and features probed
- * @throws UnsupportedDeviceError when there is no suitable adapter
- *
- * @example See what this machine has
- * ```ts
- * import { requestGpu } from "@tessera/kernels";
- * using gpu = await requestGpu();
- * console.log(gpu.adapter.description, gpu.features.subgroups?.size);
- * ```
- */
-export async function requestGpu(options: GpuOptions = {}): Promise<Gpu> {
-  const { powerPreference = "high-performance", software = "allowed" } = options;
-  const forceFallbackAdapter = software === "required";
-  const adapter = await navigator.gpu?.requestAdapter({ powerPreference, forceFallbackAdapter });
-  const summary = adapter ? summarise(adapter.info) : null;
-  const suitable = summary !== null &&
-    (software === "allowed" || summary.software === (software === "required"));
-  if (!adapter || summary === null || !suitable) {
-    throw new UnsupportedDeviceError(
-      `Cannot request a GPU device: no adapter is available (software adapters are ${software})`,
-      { requirement: "adapter", needed: 1, available: 0 },
-    );
-  }
-  const device = await openDevice(adapter);
-  const features = await probeFeatures(device, adapter);
-  const limits = readLimits(device, summary, options.limits);
-  return new Gpu(device, summary, features, limits, options.poison ?? false);
 }
 
 function checkShape(action: string, shape: readonly number[]): void {

@@ -32,6 +32,9 @@ const DEVICE_LIMITS: readonly DeviceLimit[] = [
   "minStorageBufferOffsetAlignment",
 ];
 
+/** The names of all limits. */
+export const LIMITS: readonly string[] = [...DEVICE_LIMITS, "maxLoopIterations"];
+
 /** Limits of a device, lowered where the caller asks for it. */
 export function readLimits(
   device: GPUDevice,

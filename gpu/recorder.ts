@@ -59,6 +59,8 @@ export class Recorder implements Operation {
   #retired: GPUBuffer[] = [];
   #lent: Scratch[] = [];
   #target: Target | null = null;
+  readonly #voided: Map<number, Error> = new Map();
+  #submissions = 0;
   #slots = 0;
   #recording = false;
   #lost: string | null = null;
@@ -169,7 +171,7 @@ export class Recorder implements Operation {
     this.#device.pushErrorScope("validation");
     this.#device.queue.writeBuffer(this.#arena, 0, this.#staging.buffer, 0, this.#slots * SLOT);
     this.#device.queue.submit([target.encoder.finish()]);
-    this.#watch([...this.#operators].join(", ") || "the copies", this.#device.popErrorScope());
+    this.#judge(this.#submissions++, [...this.#operators].join(", ") || "the copies");
     this.#scratch.clear();
     for (const buffer of this.#retired) buffer.destroy();
     this.#retired = [];
@@ -184,6 +186,17 @@ export class Recorder implements Operation {
     const error = found.find((error) => error !== null);
     if (error) throw error;
     this.ensureAlive("the recorded work");
+  }
+
+  /** Number of the submission that takes what is recorded now. */
+  get submission(): number {
+    return this.#submissions;
+  }
+
+  /** Throws if a submission was refused, as a whole, by the device. */
+  ensureComputed(submission: number | undefined): void {
+    const failure = submission === undefined ? undefined : this.#voided.get(submission);
+    if (failure !== undefined) throw failure;
   }
 
   /** Throws if the device is lost or the owner was disposed. */
@@ -223,6 +236,18 @@ export class Recorder implements Operation {
     const offset = this.#slots++ * SLOT;
     writeParams(this.#staging, offset, program, values);
     return { buffer: this.#arena, offset, size };
+  }
+
+  /** Pops the scope of a submission: an error in it voids all that the submission would compute. */
+  #judge(submission: number, operators: string): void {
+    this.#keep(
+      this.#device.popErrorScope().then((error) => {
+        if (error === null) return null;
+        const failure = new DeviceError(operators, error.message);
+        this.#voided.set(submission, failure);
+        return failure;
+      }),
+    );
   }
 
   #watch(operator: string, scope: Promise<GPUError | null>): void {

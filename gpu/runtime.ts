@@ -16,6 +16,7 @@ export class Runtime {
   /** Recorded work. */
   readonly recorder: Recorder;
   readonly #scopes: Set<Tensor>[] = [];
+  readonly #promised: WeakMap<Tensor, number> = new WeakMap();
 
   /** Makes the runtime of a device. */
   constructor(device: GPUDevice, options: CompilerOptions) {
@@ -53,6 +54,18 @@ export class Runtime {
         else tensor.dispose();
       }
     }
+  }
+
+  /** Notes that the operator which is being recorded computes a tensor. */
+  promise(tensor: Tensor): void {
+    this.#promised.set(tensor, this.recorder.submission);
+  }
+
+  /** Submits, waits, and returns a copy of the elements of a tensor. */
+  async read(tensor: Tensor): Promise<ArrayBuffer> {
+    const bytes = await this.download(tensor.buffer, tensor.bytes);
+    this.recorder.ensureComputed(this.#promised.get(tensor));
+    return bytes;
   }
 
   /** Submits, waits, and returns a copy of a buffer's first bytes. */

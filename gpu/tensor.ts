@@ -75,7 +75,7 @@ export class Tensor<T extends DType = DType> implements Disposable {
    */
   async read(): Promise<DataOf[T]> {
     if (this.#disposed) throw new TypeError("Cannot read a tensor as it was disposed");
-    const bytes = await runtimeOf(this.gpu).download(this.buffer, this.bytes);
+    const bytes = await runtimeOf(this.gpu).read(this);
     return viewOf(this.dtype, bytes, this.size);
   }
 

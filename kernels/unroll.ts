@@ -167,6 +167,7 @@ function constant(expression: string, constants: Constants, line: number): numbe
       const operator = tokens[at++];
       const right = atom();
       if (operator === "*") value *= right;
+      else if (right === 0) return fail("it divides by zero");
       else value = operator === "/" ? Math.trunc(value / right) : value % right;
     }
     return value;

@@ -1,7 +1,7 @@
 import type { Gpu } from "../../gpu/device.ts";
 import { kindOf } from "../../gpu/dtype.ts";
 import type { Tensor } from "../../gpu/tensor.ts";
-import { checkOptionNames } from "../options.ts";
+import { checkOptionNames } from "../../gpu/options.ts";
 import { checkDType, checkRank, checkShared, checkTensors } from "../tensors.ts";
 import type { AttentionSchedule } from "./schedule.ts";
 
@@ -116,7 +116,11 @@ export function attentionProblem(
 ): { problem: AttentionProblem; gpu: Gpu } {
   checkOptionNames(ACTION, options, OPTIONS);
   const { sinks, bias, lse = false, normalizer = "softmax", schedule = null } = options;
-  const gpu = checkTensors(ACTION, { q, k, v, ...(sinks && { sinks }), ...(bias && { bias }) });
+  const gpu = checkTensors(ACTION, {
+    ...{ q, k, v },
+    ...(sinks !== undefined && { sinks }),
+    ...(bias !== undefined && { bias }),
+  });
   const sizes = checkShapes(q, k, v);
   if (typeof lse !== "boolean") fail(`lse must be true or false: lse is ${kindOf(lse)}`);
   if (normalizer !== "softmax") fail(`normalizer must be "softmax": normalizer is ${normalizer}`);
@@ -200,19 +204,24 @@ function checkElem(q: Tensor, k: Tensor, v: Tensor): "f32" | "f16" {
 
 function checkScale(scale: unknown, headDim: number): number {
   if (scale === undefined) return headDim ** -0.5;
-  if (typeof scale !== "number" || !Number.isFinite(scale)) {
+  if (typeof scale !== "number" || !isFiniteF32(scale)) {
     throw new RangeError(
-      `Cannot ${ACTION} as scale must be a finite number: scale is ${kindOf(scale)}`,
+      `Cannot ${ACTION} as scale must be a finite f32: scale is ${kindOf(scale)}`,
     );
   }
   return scale;
 }
 
+/** Whether a value, also in base 2, is finite on the device. */
+function isFiniteF32(value: number): boolean {
+  return Number.isFinite(Math.fround(value * Math.LOG2E));
+}
+
 function checkSoftcap(softcap: unknown): number | null {
   if (softcap === undefined) return null;
-  if (typeof softcap !== "number" || !Number.isFinite(softcap) || softcap <= 0) {
+  if (typeof softcap !== "number" || !isFiniteF32(softcap) || !(Math.fround(softcap) > 0)) {
     throw new RangeError(
-      `Cannot ${ACTION} as softcap must be a finite number > 0: softcap is ${kindOf(softcap)}`,
+      `Cannot ${ACTION} as softcap must be a finite f32 > 0: softcap is ${kindOf(softcap)}`,
     );
   }
   return softcap;

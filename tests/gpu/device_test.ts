@@ -300,7 +300,7 @@ Deno.test({
     );
     assertTypeError(
       () => theGpu().wrap(buffer, [9], "f16"),
-      "Cannot wrap a buffer as it must hold the shape: [9] of f16 takes 18 bytes, the buffer has 16",
+      "Cannot wrap a buffer as it must hold the shape: [9] of f16 takes 20 bytes, the buffer has 16",
     );
     assertTypeError(
       () => theGpu().wrap(buffer, [-4], "f32"),

@@ -241,32 +241,32 @@ testRefusal("the sinks were disposed", () => {
 testRefusal(
   "scale is NaN",
   withOptions({ scale: NaN }),
-  rangeError("scale must be a finite number: scale is NaN"),
+  rangeError("scale must be a finite f32: scale is NaN"),
 );
 testRefusal(
   "scale is infinite",
   withOptions({ scale: -Infinity }),
-  rangeError("scale must be a finite number: scale is -Infinity"),
+  rangeError("scale must be a finite f32: scale is -Infinity"),
 );
 testRefusal(
   "scale is no number",
   withOptions({ scale: "1" }),
-  rangeError("scale must be a finite number: scale is 1"),
+  rangeError("scale must be a finite f32: scale is 1"),
 );
 testRefusal(
   "softcap is zero",
   withOptions({ softcap: 0 }),
-  rangeError("softcap must be a finite number > 0: softcap is 0"),
+  rangeError("softcap must be a finite f32 > 0: softcap is 0"),
 );
 testRefusal(
   "softcap is negative",
   withOptions({ softcap: -30 }),
-  rangeError("softcap must be a finite number > 0: softcap is -30"),
+  rangeError("softcap must be a finite f32 > 0: softcap is -30"),
 );
 testRefusal(
   "softcap is NaN",
   withOptions({ softcap: NaN }),
-  rangeError("softcap must be a finite number > 0: softcap is NaN"),
+  rangeError("softcap must be a finite f32 > 0: softcap is NaN"),
 );
 testRefusal(
   "a window side is negative",

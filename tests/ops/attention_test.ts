@@ -7,14 +7,16 @@ import {
   checkCase,
   TOLERANCE,
 } from "../../cli/attention_case.ts";
-import { scheduleKinds } from "../../cli/attention_flags.ts";
+import { checkedSchedules } from "../../cli/attention_flags.ts";
 import { runtimeOf } from "../../gpu/runtime.ts";
 import { attention, type AttentionOptions, requestGpu, type Tensor } from "../../mod.ts";
 import { adapter } from "../adapter.ts";
 import { assertClose } from "../assert_close.ts";
 
 const shared = adapter === null ? null : await requestGpu({ poison: true });
-const kinds = shared === null ? [] : scheduleKinds(shared);
+const kinds = shared === null
+  ? []
+  : [...new Set(checkedSchedules(shared).map((name) => name.split("-", 1)[0]))];
 
 /** The device that these tests share; every new buffer is full of NaN. */
 function theGpu() {

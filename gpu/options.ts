@@ -1,4 +1,4 @@
-import { kindOf } from "../gpu/dtype.ts";
+import { kindOf } from "./dtype.ts";
 
 /**
  * Refuses options that an operator does not have.
