@@ -32,6 +32,23 @@ export function workgroupBytes(tile: WorkgroupTile, valueDim: number): number {
   return 16 * (stage + weights + maxima);
 }
 
+/** Loop iterations of a thread per key tile. */
+export function workgroupIterations(
+  tile: WorkgroupTile,
+  headDim: number,
+  valueDim: number,
+): number {
+  const { blockQ, blockKv, rows, cols, depth } = tile;
+  const threads = workgroupThreads(tile);
+  const [d4, v4] = [Math.ceil(headDim / 4), Math.ceil(valueDim / 4)];
+  const slices = Math.ceil(4 * d4 / depth);
+  const valueSlices = Math.ceil(blockKv * v4 / memory(tile, valueDim).stage);
+  const scores = 4 * d4 + slices * (3 + depth * (blockQ + blockKv) / (16 * threads));
+  const maxima = (blockKv / cols) * (rows / 4);
+  const values = blockKv + valueSlices * 2 + blockKv * v4 / threads;
+  return 1 + scores + maxima + values;
+}
+
 /** Sizes of the three arrays in workgroup memory, in vec4. */
 function memory({ blockQ, blockKv, cols, depth }: WorkgroupTile, valueDim: number) {
   return {

@@ -1,4 +1,5 @@
 import type { AttentionConfig } from "../../kernels/attention/config.ts";
+import { workgroupIterations } from "../../kernels/attention/workgroup.ts";
 import type { GpuLimits } from "../../gpu/limits.ts";
 import type { AttentionProblem } from "./problem.ts";
 import { type AttentionSchedule, chooseSchedule, type PlanDevice } from "./schedule.ts";
@@ -102,11 +103,8 @@ function iterationsPerKey(schedule: AttentionSchedule, problem: AttentionProblem
       return 1 / schedule.lanes;
     case "split":
       return 1 / schedule.threads;
-    case "workgroup": {
-      const { headDim, valueDim } = problem;
-      const staging = 4 * (headDim + valueDim);
-      return (headDim + staging) / schedule.blockKv + 2;
-    }
+    case "workgroup":
+      return workgroupIterations(schedule, problem.headDim, problem.valueDim) / schedule.blockKv;
   }
 }
 

@@ -106,7 +106,7 @@ function sources(problem: AttentionProblem, { adapter, limits }: PlanDevice): So
   const rows = batch * Math.max(qLen * heads, kvLen * kvHeads);
   const texels = rows * Math.max(headDim, valueDim) / 4;
   const possible = problem.copyable && aligned(headDim) && aligned(valueDim) &&
-    texels <= limits.maxTextureDimension2D * TEXTURE_WIDTH;
+    texels <= (limits.maxTextureDimension2D - 2) * TEXTURE_WIDTH;
   if (!possible) return ["buffer"];
   return adapter.driver === "llvmpipe" ? ["texture", "buffer"] : ["buffer", "texture"];
 }
@@ -133,14 +133,14 @@ function subgroupSchedules(problem: AttentionProblem, device: PlanDevice): Subgr
   );
 }
 
-/** From large to small; the first that fits is the default. */
+/** The best first, where they fit. */
 const TILES: readonly WorkgroupTile[] = [
   { blockQ: 64, blockKv: 64, rows: 8, cols: 8, depth: 16 },
-  { blockQ: 64, blockKv: 64, rows: 4, cols: 4, depth: 16 },
   { blockQ: 64, blockKv: 64, rows: 8, cols: 4, depth: 16 },
   { blockQ: 128, blockKv: 32, rows: 8, cols: 4, depth: 16 },
-  { blockQ: 32, blockKv: 64, rows: 4, cols: 4, depth: 16 },
   { blockQ: 32, blockKv: 32, rows: 4, cols: 4, depth: 32 },
+  { blockQ: 32, blockKv: 64, rows: 4, cols: 4, depth: 16 },
+  { blockQ: 64, blockKv: 64, rows: 4, cols: 4, depth: 16 },
   { blockQ: 16, blockKv: 32, rows: 4, cols: 4, depth: 16 },
   { blockQ: 16, blockKv: 16, rows: 4, cols: 4, depth: 16 },
 ];
@@ -166,7 +166,7 @@ function workgroupSchedules(
 /** The best first. Software compilers prefer small tiles; SwiftShader's takes minutes on 8 x 8. */
 function tilesOf({ driver, software }: PlanDevice["adapter"]): readonly WorkgroupTile[] {
   if (!software) return TILES;
-  const small = TILES.filter(({ rows, cols }) => rows * cols <= 16).toReversed();
+  const small = TILES.filter(({ rows, cols }) => rows * cols <= 16);
   const large = TILES.filter((tile) => !small.includes(tile));
   return driver === "swiftshader" ? small : [...small, ...large];
 }
