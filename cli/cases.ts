@@ -114,7 +114,7 @@ function longGroup(): CaseGroup {
   const lengths: Sizes[] = [[70, 1000], [1, 16384], [16, 70000], [1000, 1000]];
   return {
     name: "long",
-    quick: false,
+    quick: true,
     cases: lengths.flatMap(([qLen, kvLen]) => [
       makeCase(ONE_HEAD, 16, 16, { qLen, kvLen }),
       makeCase(ONE_HEAD, 16, 16, { qLen, kvLen, schedule: "workgroup" }),

@@ -32,7 +32,7 @@ export function workgroupBytes(tile: WorkgroupTile, valueDim: number): number {
   return 16 * (stage + weights + maxima);
 }
 
-/** Loop iterations of a thread per key tile. */
+/** Loop iterations of a thread per key tile, the one that ends a loop included. */
 export function workgroupIterations(
   tile: WorkgroupTile,
   headDim: number,
@@ -44,9 +44,9 @@ export function workgroupIterations(
   const slices = Math.ceil(4 * d4 / depth);
   const valueSlices = Math.ceil(blockKv * v4 / memory(tile, valueDim).stage);
   const scores = 4 * d4 + slices * (3 + depth * (blockQ + blockKv) / (16 * threads));
-  const maxima = (blockKv / cols) * (rows / 4);
+  const maxima = (blockKv / cols + 1) * (rows / 4);
   const values = blockKv + valueSlices * 2 + blockKv * v4 / threads;
-  return 1 + scores + maxima + values;
+  return 3 + scores + maxima + values;
 }
 
 /** Sizes of the three arrays in workgroup memory, in vec4. */

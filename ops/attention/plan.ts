@@ -94,13 +94,13 @@ function tileOf(schedule: AttentionSchedule): number {
   }
 }
 
-/** Loop iterations of an invocation per key, an upper bound. */
+/** Loop iterations of an invocation per key, the one that ends a loop included; an upper bound. */
 function iterationsPerKey(schedule: AttentionSchedule, problem: AttentionProblem): number {
   switch (schedule.kind) {
     case "naive":
       return 3;
     case "subgroup":
-      return 1 / schedule.lanes;
+      return (schedule.exchange === "shuffle" ? schedule.lanes + 2 : 1) / schedule.lanes;
     case "split":
       return 1 / schedule.threads;
     case "workgroup":
