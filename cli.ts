@@ -20,6 +20,7 @@ import { run } from "./cli/run.ts";
 import { show } from "./cli/show.ts";
 import { UnsupportedDeviceError } from "./gpu/errors.ts";
 import { nearest } from "./gpu/options.ts";
+import config from "./deno.json" with { type: "json" };
 
 const COMMANDS: Readonly<Record<string, Command>> = { devices, check, profile, show, run };
 
@@ -33,18 +34,22 @@ const COMMANDS: Readonly<Record<string, Command>> = { devices, check, profile, s
 export async function main(args: readonly string[]): Promise<number> {
   const [name, ...rest] = args;
   try {
-    if (name === undefined || name === "help" || name === "--help") {
+    if (name === undefined || ["help", "--help", "-h"].includes(name)) {
       print(help());
       return EXIT.fine;
     }
-    const command = COMMANDS[name];
-    if (command === undefined) {
+    if (name === "--version") {
+      print(`tessera ${config.version}`);
+      return EXIT.fine;
+    }
+    if (!Object.hasOwn(COMMANDS, name)) {
       throw new UsageError(
         `Cannot run the command: unknown command "${name}", the nearest is "${
           nearest(name, Object.keys(COMMANDS))
         }"`,
       );
     }
+    const command = COMMANDS[name];
     const parsed = new Arguments(rest, command.flags);
     if (!parsed.has("help")) return await command.run(parsed);
     print(commandHelp(name, command));
@@ -52,7 +57,8 @@ export async function main(args: readonly string[]): Promise<number> {
   } catch (error) {
     note(error instanceof Error ? error.message : String(error));
     if (error instanceof UsageError) return EXIT.usage;
-    return error instanceof UnsupportedDeviceError ? EXIT.noAdapter : EXIT.failed;
+    const missing = error instanceof UnsupportedDeviceError && error.requirement === "adapter";
+    return missing ? EXIT.noAdapter : EXIT.failed;
   }
 }
 

@@ -4,6 +4,7 @@ import { attentionGroups, type CaseGroup, randomGroup } from "./cases.ts";
 import { type AttentionCase, caseName, checkCase, TOLERANCE } from "./attention_case.ts";
 import { checkedSchedules } from "./attention_flags.ts";
 import { type Arguments, type Command, EXIT, UsageError } from "./command.ts";
+import { nearest } from "../gpu/options.ts";
 import { figure, paint, print, printJson, Progress } from "./output.ts";
 import { PROPERTIES } from "./properties.ts";
 
@@ -45,8 +46,9 @@ export const check: Command = {
     bail: { help: "stop at the first failure" },
   },
   async run(args) {
+    const selection = parseSelection(args);
     using gpu = await requestGpu({ poison: true });
-    const works = chooseWork(args, gpu);
+    const works = chooseWork(selection, gpu);
     const results = await runAll(gpu, works, args);
     const failed = results.filter(({ ok }) => !ok).length;
     const problems = results.reduce((sum, { outcomes }) => sum + outcomes.length, 0);
@@ -62,23 +64,37 @@ export const check: Command = {
   },
 };
 
-function chooseWork(args: Arguments, gpu: Gpu): Work[] {
+/** What the arguments ask for. */
+interface Selection {
+  readonly operators: readonly string[];
+  readonly quick: boolean;
+  readonly dtype: "f32" | "f16" | undefined;
+  readonly random: CaseGroup;
+}
+
+function parseSelection(args: Arguments): Selection {
   for (const name of args.positional) {
-    if (!OPERATORS.some((operator) => operator === name)) {
-      throw new UsageError(
-        `Cannot check "${name}": names must be among ${OPERATORS.join(", ")}`,
-      );
-    }
+    if (OPERATORS.some((operator) => operator === name)) continue;
+    throw new UsageError(
+      `Cannot check "${name}": names must be among ${OPERATORS.join(", ")}, the nearest is "${
+        nearest(name, OPERATORS)
+      }"`,
+    );
   }
-  const dtype = args.choice("dtype", ["f32", "f16"]);
-  const random = randomGroup(args.integer("cases", DEFAULT_CASES), args.integer("seed", 1));
+  return {
+    operators: args.positional.length > 0 ? args.positional : OPERATORS,
+    quick: args.has("quick"),
+    dtype: args.choice("dtype", ["f32", "f16"]),
+    random: randomGroup(args.integer("cases", DEFAULT_CASES), args.integer("seed", 1)),
+  };
+}
+
+function chooseWork({ operators, quick, dtype, random }: Selection, gpu: Gpu): Work[] {
   const groups = attentionGroups(checkedSchedules(gpu), random)
-    .filter(({ quick }) => quick || !args.has("quick"))
+    .filter((group) => group.quick || !quick)
     .map((group) => attentionWork(group, dtype));
-  const wanted = (operator: string): boolean =>
-    args.positional.length === 0 || args.positional.includes(operator);
-  return [...PROPERTIES.map((property): Work => property), ...groups]
-    .filter(({ operator, items }) => wanted(operator) && items.length > 0);
+  return [...PROPERTIES, ...groups]
+    .filter(({ operator, items }) => operators.includes(operator) && items.length > 0);
 }
 
 function attentionWork({ name, cases }: CaseGroup, dtype: "f32" | "f16" | undefined): Work {

@@ -54,6 +54,7 @@ export class Arguments {
     const values = parseArgs([...args], {
       boolean: names.filter((name) => known[name].value === undefined),
       string: valued,
+      alias: { h: "help" },
       unknown: (argument, key) => {
         if (key === undefined) return true;
         throw new UsageError(

@@ -16,7 +16,7 @@ import { type Command, EXIT } from "./command.ts";
 import { figure, print, printJson, Progress, table } from "./output.ts";
 import { spotCheck } from "./spot_check.ts";
 import { parseSweep } from "./sweep.ts";
-import { planAttention } from "../ops/attention/plan.ts";
+import { type AttentionPlan, planAttention } from "../ops/attention/plan.ts";
 import { attentionProblemOf } from "../ops/attention/problem.ts";
 import { scheduleName } from "../ops/attention/schedule.ts";
 
@@ -63,6 +63,7 @@ export const profile: Command = {
     const sweep = parseSweep(args.text("sweep"), base);
     const cases = sweep?.cases ?? [base];
     using gpu = await requestGpu();
+    for (const c of cases) planOf(gpu, c); // a case that cannot be planned is refused before any work
     const ceilings = await measureCeilings(gpu);
     const progress = new Progress(cases.length);
     const profiles: Profile[] = [];
@@ -83,7 +84,7 @@ async function profileCase(
   ceilings: Ceilings,
   { runs, naive }: { runs: number; naive: boolean },
 ): Promise<Profile> {
-  const plan = planAttention({ ...attentionProblemOf(c), schedule: c.schedule ?? null }, gpu);
+  const plan = planOf(gpu, c);
   using loaded = loadCase(gpu, c);
   const started = performance.now();
   const first = loaded.compute();
@@ -127,6 +128,10 @@ async function profileCase(
     compileMs: Math.max(0, firstMs - medianMs),
     ...(naiveMs !== undefined && { naiveMs, speedup: naiveMs / medianMs }),
   };
+}
+
+function planOf(gpu: Gpu, c: AttentionCase): AttentionPlan {
+  return planAttention({ ...attentionProblemOf(c), schedule: c.schedule ?? null }, gpu);
 }
 
 /** Times calls whose outputs are freed at once. */

@@ -128,8 +128,12 @@ async function writeOutputs(directory: string, results: object): Promise<Written
     contents.push([file, encodeNpy({ data, shape: [...tensor.shape] })]);
     written.push({ file, shape: tensor.shape, dtype: tensor.dtype });
   }
-  await Deno.mkdir(directory, { recursive: true });
-  for (const [file, bytes] of contents) await Deno.writeFile(file, bytes);
+  try {
+    await Deno.mkdir(directory, { recursive: true });
+    for (const [file, bytes] of contents) await Deno.writeFile(file, bytes);
+  } catch (error) {
+    throw new TypeError(`Cannot write to ${directory}: ${reasonOf(error)}`);
+  }
   return written;
 }
 

@@ -13,7 +13,17 @@ const LAYERS: Record<string, readonly string[]> = {
   "reference": ["reference/"],
   "mod.ts": ["ops/", "gpu/"],
   "cli": ["cli/", "ops/", "kernels/", "gpu/", "reference/", "mod.ts", "@std/cli/", "npm:"],
-  "cli.ts": ["cli/", "ops/", "kernels/", "gpu/", "reference/", "mod.ts", "@std/cli/", "npm:"],
+  "cli.ts": [
+    "deno.json",
+    "cli/",
+    "ops/",
+    "kernels/",
+    "gpu/",
+    "reference/",
+    "mod.ts",
+    "@std/cli/",
+    "npm:",
+  ],
 };
 
 /** The layers that run in browsers too. */

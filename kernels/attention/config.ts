@@ -1,4 +1,4 @@
-import type { Elem, Rows, Source } from "../shared/rows.ts";
+import type { Elem, InputSource, Rows } from "../shared/rows.ts";
 import type { ParamType } from "../../gpu/program.ts";
 
 /**
@@ -25,7 +25,7 @@ export interface AttentionConfig {
   /** Whether lse is written. */
   readonly lse: boolean;
   /** Where k and v are read. */
-  readonly source: Source;
+  readonly source: InputSource;
 }
 
 /** Run-time parameters that every schedule shares; shaders spell them `params.q_len`. */

@@ -4,7 +4,7 @@ import { type Access, type Binding, TEXTURE_WIDTH } from "../../gpu/program.ts";
 export type Elem = "f32" | "f16";
 
 /** Where a kernel reads rows from. */
-export type Source = "buffer" | "texture";
+export type InputSource = "buffer" | "texture";
 
 /** WGSL that reaches one tensor, and the binding that it needs. */
 export interface Accessor {
@@ -34,7 +34,7 @@ const UNPACK = "vec4f(unpack2x16float(x.x), unpack2x16float(x.y))";
  * texel (only where rows are aligned): software drivers fetch texels several times faster than
  * they load from buffers (docs/performance.md).
  */
-export function reader({ name, elem, width }: Rows, source: Source): Accessor {
+export function reader({ name, elem, width }: Rows, source: InputSource): Accessor {
   const columns = Math.ceil(width / 4);
   const head = `fn load_${name}(row: u32, c: u32) -> vec4f {`;
   if (source === "texture" && aligned(width)) {

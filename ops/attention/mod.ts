@@ -4,6 +4,9 @@ import { launchAttention } from "./launch.ts";
 import { planAttention } from "./plan.ts";
 import { type AttentionOptions, attentionProblem } from "./problem.ts";
 
+export type { SubgroupTile } from "../../kernels/attention/subgroup.ts";
+export type { WorkgroupTile } from "../../kernels/attention/workgroup.ts";
+export type { InputSource } from "../../kernels/shared/rows.ts";
 export type { AttentionOptions, AttentionWindow } from "./problem.ts";
 export type {
   AttentionSchedule,

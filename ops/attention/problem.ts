@@ -152,7 +152,7 @@ export function attentionProblemOf(
   const { batch, qLen, kvLen, heads, kvHeads, headDim, valueDim } = plain;
   const { dtype, scale, causal, window, softcap } = plain;
   return {
-    ...{ batch, qLen, kvLen, heads, kvHeads, headDim, valueDim },
+    ...checkSizes({ batch, qLen, kvLen, heads, kvHeads, headDim, valueDim }),
     elem: dtype,
     scale: checkScale(scale, headDim),
     band: checkBand({ ...(causal && { causal }), ...(window && { window }) }, qLen, kvLen),
@@ -179,6 +179,11 @@ function checkShapes(q: Tensor, k: Tensor, v: Tensor): Sizes {
   checkShared(ACTION, "a length", { k: kvLen, v: vLen });
   checkShared(ACTION, "heads", { k: kvHeads, v: vHeads });
   checkShared(ACTION, "a head dim", { q: headDim, k: kDim });
+  return checkSizes({ batch, qLen, kvLen, heads, kvHeads, headDim, valueDim });
+}
+
+function checkSizes(sizes: Sizes): Sizes {
+  const { heads, kvHeads, headDim, valueDim } = sizes;
   for (const [name, dim] of Object.entries({ "head dim": headDim, "value dim": valueDim })) {
     if (dim < 1 || dim > MAX_DIM) {
       throw new RangeError(
@@ -191,7 +196,7 @@ function checkShapes(q: Tensor, k: Tensor, v: Tensor): Sizes {
       `the heads of q must be a multiple of those of k: current heads are q=${heads}, k=${kvHeads}`,
     );
   }
-  return { batch, qLen, kvLen, heads, kvHeads, headDim, valueDim };
+  return sizes;
 }
 
 function checkElem(q: Tensor, k: Tensor, v: Tensor): "f32" | "f16" {

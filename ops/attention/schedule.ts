@@ -7,7 +7,7 @@ import {
   type WorkgroupTile,
 } from "../../kernels/attention/workgroup.ts";
 import { TEXTURE_WIDTH } from "../../gpu/program.ts";
-import { aligned, type Source } from "../../kernels/shared/rows.ts";
+import { aligned, type InputSource } from "../../kernels/shared/rows.ts";
 import type { AttentionProblem } from "./problem.ts";
 
 /** How attention is cut up; {@linkcode attentionSchedules} lists those that fit. */
@@ -22,7 +22,7 @@ export interface SubgroupSchedule extends SubgroupTile {
   /** Discriminates. */
   readonly kind: "subgroup";
   /** Where q, k and v are read. */
-  readonly source: Source;
+  readonly source: InputSource;
 }
 
 /** Tiles in workgroup memory, a register tile per thread. */
@@ -42,7 +42,7 @@ export interface SplitSchedule {
   /** Workgroups that share the keys of a row. */
   readonly parts: number;
   /** Where q, k and v are read. */
-  readonly source: Source;
+  readonly source: InputSource;
 }
 
 /** Three passes, one thread per element: the baseline. */
@@ -101,7 +101,7 @@ const FEW_ROWS = 8;
 const MANY_KEYS = 256;
 
 /** The sources that a problem and a device allow, the faster one first. */
-function sources(problem: AttentionProblem, { adapter, limits }: PlanDevice): Source[] {
+function sources(problem: AttentionProblem, { adapter, limits }: PlanDevice): InputSource[] {
   const { batch, qLen, heads, kvLen, kvHeads, headDim, valueDim } = problem;
   const rows = batch * Math.max(qLen * heads, kvLen * kvHeads);
   const texels = rows * Math.max(headDim, valueDim) / 4;

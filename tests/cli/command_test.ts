@@ -51,7 +51,6 @@ Deno.test("Arguments throws for an unknown flag and names the nearest", () => {
   assertUsageError(() => parse("--casual"), 'unknown flag "--casual", the nearest is "--causal"');
   assertUsageError(() => parse("--run=5"), 'unknown flag "--run", the nearest is "--runs"');
   assertUsageError(() => parse("--DTYP f16"), 'unknown flag "--DTYP", the nearest is "--dtype"');
-  assertUsageError(() => parse("-h"), 'unknown flag "-h", the nearest is "--help"');
 });
 
 Deno.test("Arguments throws for a flag without its value", () => {

@@ -352,7 +352,10 @@ Deno.test({
     const { code, stdout, stderr } = await tessera(["check", "atention"]);
 
     assertEquals([code, stdout], [2, ""]);
-    assertEquals(stderr, 'Cannot check "atention": names must be among attention, platform\n');
+    assertEquals(
+      stderr,
+      'Cannot check "atention": names must be among attention, platform, the nearest is "attention"\n',
+    );
   },
 });
 
