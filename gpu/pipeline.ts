@@ -1,5 +1,5 @@
 import { ShaderError } from "./errors.ts";
-import type { Binding, Program } from "./program.ts";
+import type { Binding, Program, TexelFormat } from "./program.ts";
 
 /** A compiled program. */
 export interface Pipeline {
@@ -92,7 +92,8 @@ function layoutEntries({ bindings }: Program): GPUBindGroupLayoutEntry[] {
 
 function resourceLayout({ access, type }: Binding): Partial<GPUBindGroupLayoutEntry> {
   if (access === "texture") {
-    return { texture: { sampleType: type.includes("<f32>") ? "unfilterable-float" : "uint" } };
+    const format: TexelFormat = type.includes("rgba32float") ? "rgba32float" : "rg32uint";
+    return { storageTexture: { access: "read-only", format } };
   }
   return { buffer: { type: access === "read" ? "read-only-storage" : "storage" } };
 }

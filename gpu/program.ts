@@ -14,9 +14,9 @@ export const TEXTURE_WIDTH = 4096;
 export interface Binding {
   /** Name of the variable in the shader, and of the resource in a launch. */
   readonly name: string;
-  /** `"texture"` reads texels of a 2-D texture instead of a storage buffer. */
+  /** `"texture"` reads texels of a 2-D storage texture instead of a buffer. */
   readonly access: Access;
-  /** WGSL type, for example `array<vec4f>` or `texture_2d<f32>`. */
+  /** WGSL type, for example `array<vec4f>` or `texture_storage_2d<rgba32float, read>`. */
   readonly type: string;
 }
 

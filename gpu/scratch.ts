@@ -42,7 +42,7 @@ export class ScratchPool {
     // llvmpipe compiles a shader anew for a height that is a power of two: no multiple of 3 is one
     const rows = 3 * Math.ceil(Math.max(1, texels) / (3 * TEXTURE_WIDTH));
     const bytes = texelBytes(format) * TEXTURE_WIDTH * rows;
-    const usage = GPUTextureUsage.COPY_DST | GPUTextureUsage.TEXTURE_BINDING;
+    const usage = GPUTextureUsage.COPY_DST | GPUTextureUsage.STORAGE_BINDING;
     const size = [TEXTURE_WIDTH, rows];
     const make = (): GPUTexture =>
       this.#device.createTexture({ label: "scratch", size, format, usage });

@@ -1,4 +1,4 @@
-import { type Access, type Binding, TEXTURE_WIDTH } from "../../gpu/program.ts";
+import { type Access, type Binding, type TexelFormat, TEXTURE_WIDTH } from "../../gpu/program.ts";
 
 /** Element types that kernels load and store. */
 export type Elem = "f32" | "f16";
@@ -31,16 +31,16 @@ const UNPACK = "vec4f(unpack2x16float(x.x), unpack2x16float(x.y))";
  * Makes `load_<name>(row, c) -> vec4f`: columns 4c to 4c + 3 of a row, zero beyond the width.
  *
  * f16 is read as words and unpacked, so it needs no device feature. A texture holds one vec4 per
- * texel (only where rows are aligned): software drivers fetch texels several times faster than
- * they load from buffers (docs/performance.md).
+ * texel (only where rows are aligned): llvmpipe reads texels of a storage texture several times
+ * faster than it loads from buffers (docs/performance.md).
  */
 export function reader({ name, elem, width }: Rows, source: InputSource): Accessor {
   const columns = Math.ceil(width / 4);
   const head = `fn load_${name}(row: u32, c: u32) -> vec4f {`;
   if (source === "texture" && aligned(width)) {
-    const type = elem === "f32" ? "texture_2d<f32>" : "texture_2d<u32>";
-    const texel = `textureLoad(${name}, vec2u(at % ${TEXTURE_WIDTH}u, at / ${TEXTURE_WIDTH}u), 0)`;
-    return accessor(name, "texture", type, [
+    const format: TexelFormat = elem === "f32" ? "rgba32float" : "rg32uint";
+    const texel = `textureLoad(${name}, vec2u(at % ${TEXTURE_WIDTH}u, at / ${TEXTURE_WIDTH}u))`;
+    return accessor(name, "texture", `texture_storage_2d<${format}, read>`, [
       head,
       `  let at = row * ${columns}u + c;`,
       elem === "f32" ? `  return ${texel};` : `  let x = ${texel}; return ${UNPACK};`,

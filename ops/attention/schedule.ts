@@ -56,7 +56,7 @@ export type PlanDevice = Pick<Gpu, "adapter" | "features" | "limits">;
 
 /** Statements of unrolled text in a kernel that compilers still take, in seconds. */
 const TEXT_LIMIT = 4096;
-/** Statements up to which they take about a second: the default rows keep to it. */
+/** Statements up to which they take about a second: the default, of up to 3 rows, keeps to it. */
 const TEXT_COMFORT = 1024;
 /** vec4 registers of a thread that holds its own rows. */
 const REGISTER_BUDGET = 160;
@@ -124,7 +124,7 @@ function subgroupSchedules(problem: AttentionProblem, device: PlanDevice): Subgr
   const valid = [8, 4, 3, 2, 1].filter((rows) =>
     rows === 1 || (text(rows) <= TEXT_LIMIT && rows * columns <= REGISTER_BUDGET)
   );
-  const comfortable = valid.filter((rows) => rows <= 4 && text(rows) <= TEXT_COMFORT);
+  const comfortable = valid.filter((rows) => rows <= 3 && text(rows) <= TEXT_COMFORT);
   const ordered = [...new Set([...comfortable, ...valid.toReversed()])];
   return sources(problem, device).flatMap((source) =>
     exchanges.flatMap((exchange) =>

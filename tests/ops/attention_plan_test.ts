@@ -83,7 +83,7 @@ Deno.test("attentionSchedules() puts workgroup first on hardware", () => {
 });
 
 Deno.test("attentionSchedules() puts subgroup by texture first on llvmpipe", () => {
-  assertEquals(names({}, LLVMPIPE)[0], "subgroup-8x4-shuffle-texture");
+  assertEquals(names({}, LLVMPIPE)[0], "subgroup-8x3-shuffle-texture");
   assertEquals(
     names({}, device("llvmpipe", 16))[0],
     "subgroup-16x2-broadcast-texture",
@@ -91,18 +91,18 @@ Deno.test("attentionSchedules() puts subgroup by texture first on llvmpipe", () 
 });
 
 Deno.test("attentionSchedules() reads buffers where rows do not fill texels", () => {
-  assertEquals(names({ headDim: 62 }, LLVMPIPE)[0], "subgroup-8x4-shuffle-buffer");
-  assertEquals(names({ valueDim: 63 }, LLVMPIPE)[0], "subgroup-8x4-shuffle-buffer");
+  assertEquals(names({ headDim: 62 }, LLVMPIPE)[0], "subgroup-8x3-shuffle-buffer");
+  assertEquals(names({ valueDim: 63 }, LLVMPIPE)[0], "subgroup-8x3-shuffle-buffer");
   assertEquals(names({ headDim: 62 }, LLVMPIPE).filter((name) => name.includes("texture")), []);
 });
 
 Deno.test("attentionSchedules() reads buffers that may not be copied, or exceed a texture", () => {
-  assertEquals(names({ copyable: false }, LLVMPIPE)[0], "subgroup-8x4-shuffle-buffer");
+  assertEquals(names({ copyable: false }, LLVMPIPE)[0], "subgroup-8x3-shuffle-buffer");
   // 1024 · 8 rows of 16 texels fill 32 rows of 4096 texels, rounded up to a multiple of 3
   const fits = device("llvmpipe", 8, { maxTextureDimension2D: 34 });
   const exceeds = device("llvmpipe", 8, { maxTextureDimension2D: 33 });
-  assertEquals(names({}, fits)[0], "subgroup-8x4-shuffle-texture");
-  assertEquals(names({}, exceeds)[0], "subgroup-8x4-shuffle-buffer");
+  assertEquals(names({}, fits)[0], "subgroup-8x3-shuffle-texture");
+  assertEquals(names({}, exceeds)[0], "subgroup-8x3-shuffle-buffer");
 });
 
 Deno.test("attentionSchedules() has no subgroup schedule without subgroups", () => {
@@ -121,8 +121,8 @@ Deno.test("attentionSchedules() has no subgroup schedule without subgroups", () 
 Deno.test("attentionSchedules() fits the rows of a lane to subgroups of 4 to 64 lanes", () => {
   const first = (lanes: number): string => names({}, device("other", lanes), "subgroup")[0];
 
-  assertEquals(first(4), "subgroup-4x4-broadcast-buffer");
-  assertEquals(first(8), "subgroup-8x4-broadcast-buffer");
+  assertEquals(first(4), "subgroup-4x3-broadcast-buffer");
+  assertEquals(first(8), "subgroup-8x3-broadcast-buffer");
   assertEquals(first(16), "subgroup-16x2-broadcast-buffer");
   assertEquals(first(32), "subgroup-32x1-broadcast-buffer");
   assertEquals(first(64), "subgroup-64x1-broadcast-buffer");
