@@ -24,7 +24,7 @@ export interface AttentionConfig {
   readonly sinks: Elem | null;
   /** Whether lse is written. */
   readonly lse: boolean;
-  /** Where k and v are read. */
+  /** Where q, k and v are read. */
   readonly source: InputSource;
 }
 

@@ -1,8 +1,6 @@
-import { constants, declare, type Program } from "../../gpu/program.ts";
-import { reader, writer } from "../shared/rows.ts";
-import { unroll } from "../unroll.ts";
-import { ATTENTION_PARAMS, type AttentionConfig, attentionRows } from "./config.ts";
-import { describe } from "./description.ts";
+import type { Program } from "../../gpu/program.ts";
+import { assemble } from "./assemble.ts";
+import type { AttentionConfig } from "./config.ts";
 
 /** The description of the mathematics plus the shape of a tile. */
 export interface SplitConfig extends AttentionConfig {
@@ -29,16 +27,7 @@ export function splitBytes(threads: number): number {
  * a second pass (merge.ts).
  */
 export function splitAttention(config: SplitConfig): Program {
-  const { threads, rows, headDim, valueDim, source } = config;
-  const description = describe(config);
-  const tensors = attentionRows(config);
-  const accessors = [
-    reader(tensors.q, source),
-    reader(tensors.k, source),
-    reader(tensors.v, source),
-    writer(tensors.out),
-  ];
-  const bindings = [...accessors.map(({ binding }) => binding), ...description.bindings];
+  const { threads, rows, headDim, valueDim } = config;
   const sizes = {
     THREADS: threads,
     ROWS: rows,
@@ -47,14 +36,7 @@ export function splitAttention(config: SplitConfig): Program {
     V4: Math.ceil(valueDim / 4),
     V_PADDED: Math.ceil(valueDim / (4 * REDUCED)) * REDUCED,
   };
-  const code = [
-    constants({ ...sizes, ...description.constants }),
-    declare(bindings, ATTENTION_PARAMS),
-    ...accessors.map((accessor) => accessor.code),
-    description.code,
-    unroll(MAIN, sizes),
-  ].join("\n");
-  return { label: "attention (split)", code, bindings, params: ATTENTION_PARAMS, subgroups: false };
+  return assemble(config, { name: "split", sizes, main: MAIN, subgroups: false });
 }
 
 const MAIN = /* wgsl */ `

@@ -1,8 +1,6 @@
-import { constants, declare, type Program } from "../../gpu/program.ts";
-import { reader, writer } from "../shared/rows.ts";
-import { unroll } from "../unroll.ts";
-import { ATTENTION_PARAMS, type AttentionConfig, attentionRows } from "./config.ts";
-import { describe } from "./description.ts";
+import type { Program } from "../../gpu/program.ts";
+import { assemble } from "./assemble.ts";
+import type { AttentionConfig } from "./config.ts";
 
 /** Shape of the subgroup schedule. */
 export interface SubgroupTile {
@@ -26,36 +24,19 @@ export interface SubgroupConfig extends AttentionConfig, SubgroupTile {}
  * loaded vector is used lanes x rows times and no workgroup memory is touched.
  */
 export function subgroupAttention(config: SubgroupConfig): Program {
-  const { lanes, rows, exchange, headDim, valueDim, source } = config;
-  const description = describe(config);
-  const tensors = attentionRows(config);
-  const accessors = [
-    reader(tensors.q, source),
-    reader(tensors.k, source),
-    reader(tensors.v, source),
-    writer(tensors.out),
-  ];
-  const bindings = [...accessors.map(({ binding }) => binding), ...description.bindings];
+  const { lanes, rows, exchange, headDim, valueDim } = config;
   const sizes = {
     LANES: lanes,
     ROWS: rows,
     D4: Math.ceil(headDim / 4),
     V4: Math.ceil(valueDim / 4),
   };
-  const code = [
-    constants({ ...sizes, ...description.constants }),
-    declare(bindings, ATTENTION_PARAMS),
-    ...accessors.map((accessor) => accessor.code),
-    description.code,
-    unroll(main(exchange === "shuffle" ? SCORES_BY_SHUFFLE : SCORES_BY_BROADCAST), sizes),
-  ].join("\n");
-  return {
-    label: "attention (subgroup)",
-    code,
-    bindings,
-    params: ATTENTION_PARAMS,
+  return assemble(config, {
+    name: "subgroup",
+    sizes,
+    main: main(exchange === "shuffle" ? SCORES_BY_SHUFFLE : SCORES_BY_BROADCAST),
     subgroups: true,
-  };
+  });
 }
 
 /** Keys one after the other in text: every lane index is a literal. */

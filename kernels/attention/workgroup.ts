@@ -1,8 +1,6 @@
-import { constants, declare, type Program } from "../../gpu/program.ts";
-import { reader, writer } from "../shared/rows.ts";
-import { unroll } from "../unroll.ts";
-import { ATTENTION_PARAMS, type AttentionConfig, attentionRows } from "./config.ts";
-import { describe } from "./description.ts";
+import type { Program } from "../../gpu/program.ts";
+import { assemble } from "./assemble.ts";
+import type { AttentionConfig } from "./config.ts";
 
 /** Tile shape of the workgroup schedule; all sizes are multiples of 4. */
 export interface WorkgroupTile {
@@ -69,16 +67,7 @@ function memory({ blockQ, blockKv, cols, depth }: WorkgroupTile, valueDim: numbe
  * per thread and added up once, at the end.
  */
 export function workgroupAttention(config: WorkgroupConfig): Program {
-  const { blockQ, blockKv, rows, cols, depth, headDim, valueDim, source } = config;
-  const description = describe(config);
-  const tensors = attentionRows(config);
-  const accessors = [
-    reader(tensors.q, "buffer"),
-    reader(tensors.k, source),
-    reader(tensors.v, source),
-    writer(tensors.out),
-  ];
-  const bindings = [...accessors.map(({ binding }) => binding), ...description.bindings];
+  const { blockQ, blockKv, rows, cols, depth, headDim, valueDim } = config;
   const { stage, weights, maxima } = memory(config, valueDim);
   const v4 = Math.ceil(valueDim / 4);
   const tx = blockKv / cols;
@@ -100,20 +89,7 @@ export function workgroupAttention(config: WorkgroupConfig): Program {
     WEIGHTS: weights,
     MAXIMA: maxima,
   };
-  const code = [
-    constants({ ...sizes, ...description.constants }),
-    declare(bindings, ATTENTION_PARAMS),
-    ...accessors.map((accessor) => accessor.code),
-    description.code,
-    unroll(MAIN, sizes),
-  ].join("\n");
-  return {
-    label: "attention (workgroup)",
-    code,
-    bindings,
-    params: ATTENTION_PARAMS,
-    subgroups: false,
-  };
+  return assemble(config, { name: "workgroup", sizes, main: MAIN, subgroups: false });
 }
 
 const MAIN = /* wgsl */ `
