@@ -5,7 +5,8 @@
  * beside the equations, and they trust their input: shapes and ranges are checked by the operators.
  *
  * Shapes are given in these letters, heads last: B batch, T queries, S keys, Hq query heads, Hkv key
- * and value heads, D head dim, Dv value dim.
+ * and value heads, D head dim, Dv value dim. Neighborhoods have token axes X, Y, Z in place of T and
+ * S, and E additional keys.
  *
  * @example Attention over two keys
  * ```ts
@@ -22,8 +23,25 @@
  * assertAlmostEquals(lse.data[0], Math.log(4));
  * ```
  *
+ * @example Neighborhood attention on a map of 4 x 4 tokens, each of which sees 2 x 2
+ * ```ts
+ * import { neighborhoodAttention } from "@tessera/kernels/reference";
+ * import { assertAlmostEquals } from "@std/assert";
+ *
+ * const zeros = { data: new Float64Array(16), shape: [1, 4, 4, 1, 1] };
+ * const v = { data: Float64Array.from({ length: 16 }, (_, y) => y), shape: zeros.shape };
+ *
+ * const { out, lse } = neighborhoodAttention(zeros, zeros, v, { windowSize: 2 });
+ *
+ * assertAlmostEquals(out.data[0], (0 + 1 + 4 + 5) / 4);
+ * assertAlmostEquals(lse.data[0], Math.log(4));
+ * ```
+ *
  * @module
  */
 
 export * from "./attention.ts";
+export * from "./merge.ts";
+export * from "./neighborhood.ts";
 export * from "./tensor.ts";
+export * from "./visible_keys.ts";
