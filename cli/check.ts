@@ -57,8 +57,8 @@ export const check: Command = {
     } else {
       const verdict = failed === 0
         ? paint("all agree", "green")
-        : paint(`${failed} groups fail`, "red");
-      print(`${problems} problems on ${gpu.adapter.description}: ${verdict}`);
+        : paint(`${counted(failed, "group")} failed`, "red");
+      print(`${counted(problems, "problem")} on ${gpu.adapter.description}: ${verdict}`);
     }
     return failed === 0 ? EXIT.fine : EXIT.failed;
   },
@@ -134,10 +134,15 @@ function failure(name: string, error: unknown): Outcome {
   return { name, ratio: Infinity, tolerance: 0, ok: false, error: message };
 }
 
+/** `"1 problem"`, `"2 problems"`. */
+function counted(count: number, noun: string): string {
+  return `${count} ${noun}${count === 1 ? "" : "s"}`;
+}
+
 function printGroup({ operator, group, ok, outcomes }: GroupOutcome): void {
   const worst = outcomes.reduce((a, b) => excess(b) > excess(a) ? b : a);
   const mark = ok ? paint("ok  ", "green") : paint("FAIL", "red");
-  const count = `${outcomes.length} ${outcomes.length === 1 ? "problem" : "problems"}`;
+  const count = counted(outcomes.length, "problem");
   const error = worst.ratio === 0 ? "exact" : `${figure(worst.ratio)} of ${worst.tolerance}`;
   print(`${mark} ${`${operator} ${group}`.padEnd(34)} ${count.padStart(12)}   worst ${error}`);
   for (const outcome of outcomes.filter((outcome) => !outcome.ok)) {
