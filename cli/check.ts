@@ -4,6 +4,7 @@ import { attentionGroups, type CaseGroup, randomGroup } from "./cases.ts";
 import { type AttentionCase, caseName, checkCase, TOLERANCE } from "./attention_case.ts";
 import { checkedSchedules } from "./attention_flags.ts";
 import { type Arguments, type Command, EXIT, UsageError } from "./command.ts";
+import { MERGES } from "./merge_cases.ts";
 import { nearest } from "../gpu/options.ts";
 import { figure, paint, print, printJson, Progress } from "./output.ts";
 import { PROPERTIES } from "./properties.ts";
@@ -32,7 +33,7 @@ interface Work {
 }
 
 const DEFAULT_CASES = 24;
-const OPERATORS = ["attention", "platform"] as const;
+const OPERATORS = ["attention", "mergeAttention", "platform"] as const;
 
 /** `check`: every operator, schedule and dtype against float64. */
 export const check: Command = {
@@ -93,7 +94,7 @@ function chooseWork({ operators, quick, dtype, random }: Selection, gpu: Gpu): W
   const groups = attentionGroups(checkedSchedules(gpu), random)
     .filter((group) => group.quick || !quick)
     .map((group) => attentionWork(group, dtype));
-  return [...PROPERTIES, ...groups]
+  return [...PROPERTIES, MERGES, ...groups]
     .filter(({ operator, items }) => operators.includes(operator) && items.length > 0);
 }
 

@@ -90,7 +90,7 @@ export function boundRows(
   tensor: Tensor,
   [first, end]: readonly [number, number],
   width: number,
-  { alignment }: AttentionCall,
+  { alignment }: Pick<AttentionCall, "alignment">,
 ): Bound {
   const rowBytes = width * bytesOf(tensor.dtype === "f16" ? "f16" : "f32");
   const step = alignment / gcd(alignment, rowBytes);

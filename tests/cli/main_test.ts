@@ -354,7 +354,7 @@ Deno.test({
     assertEquals([code, stdout], [2, ""]);
     assertEquals(
       stderr,
-      'Cannot check "atention": names must be among attention, platform, the nearest is "attention"\n',
+      'Cannot check "atention": names must be among attention, mergeAttention, platform, the nearest is "attention"\n',
     );
   },
 });

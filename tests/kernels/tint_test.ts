@@ -3,6 +3,7 @@ import { create } from "npm:webgpu@0.6.2";
 import type { Program } from "../../gpu/program.ts";
 import type { AttentionConfig } from "../../kernels/attention/config.ts";
 import { mergeParts } from "../../kernels/attention/merge.ts";
+import { mergePair } from "../../kernels/attention/merge_pair.ts";
 import { naiveAttention } from "../../kernels/attention/naive.ts";
 import { splitAttention } from "../../kernels/attention/split.ts";
 import { subgroupAttention } from "../../kernels/attention/subgroup.ts";
@@ -168,6 +169,17 @@ Deno.test("mergeParts() compiles under Tint", async () => {
   for (const lse of [true, false]) {
     for (const outElem of ["f32", "f16"] as const) {
       await assertCompiles([1, 6, 64].map((valueDim) => mergeParts({ outElem, valueDim, lse })));
+    }
+  }
+});
+
+Deno.test("mergePair() compiles under Tint", async () => {
+  for (const elem of ["f32", "f16"] as const) {
+    for (const outElem of ["f32", "f16"] as const) {
+      const programs = [1, 6, 64].map((valueDim) =>
+        mergePair({ elem, otherElem: "f16", outElem, valueDim })
+      );
+      await assertCompiles(programs);
     }
   }
 });

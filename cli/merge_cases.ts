@@ -1,0 +1,66 @@
+import type { Gpu } from "../gpu/device.ts";
+import type { Tensor } from "../gpu/tensor.ts";
+import { mergeAttention } from "../ops/merge/mod.ts";
+import { mergeAttention as reference } from "../reference/mod.ts";
+import { type HostTensor, TOLERANCE } from "./attention_case.ts";
+import { compareHeads } from "./compare.ts";
+import type { PropertyGroup } from "./properties.ts";
+import { Random } from "./random.ts";
+
+/** Parts of `[1, 50, 3, valueDim]` outputs to merge; a quarter of the rows saw no key. */
+interface MergeCase {
+  readonly parts: number;
+  readonly valueDim: number;
+  readonly dtype: "f32" | "f16";
+}
+
+const CASES: readonly MergeCase[] = [
+  { parts: 1, valueDim: 16, dtype: "f32" },
+  { parts: 2, valueDim: 16, dtype: "f32" },
+  { parts: 5, valueDim: 16, dtype: "f32" },
+  { parts: 2, valueDim: 16, dtype: "f16" },
+  { parts: 3, valueDim: 7, dtype: "f32" },
+];
+const [TOKENS, HEADS] = [50, 3];
+
+/** Merging partial results against float64. */
+export const MERGES: PropertyGroup = {
+  operator: "mergeAttention",
+  group: "parts",
+  items: CASES.map((c) => {
+    const name = `${c.parts} parts, Dv ${c.valueDim}, ${c.dtype}`;
+    const tolerance = TOLERANCE[c.dtype];
+    return {
+      name,
+      run: async (gpu: Gpu) => {
+        const ratio = await errorOf(gpu, c);
+        return { name, ratio, tolerance, ok: ratio <= tolerance };
+      },
+    };
+  }),
+};
+
+async function errorOf(gpu: Gpu, { parts, valueDim, dtype }: MergeCase): Promise<number> {
+  const random = new Random(parts);
+  const host = (shape: number[], next: () => number, elem: "f32" | "f16"): HostTensor => {
+    const values = Array.from({ length: shape.reduce((a, b) => a * b) }, next);
+    return { data: elem === "f16" ? new Float16Array(values) : new Float32Array(values), shape };
+  };
+  const lse = (): number => random.next() < 0.25 ? -Infinity : 20 * random.normal();
+  const inputs = Array.from({ length: parts }, () => ({
+    out: host([1, TOKENS, HEADS, valueDim], () => random.normal(), dtype),
+    lse: host([1, TOKENS, HEADS], lse, "f32"),
+  }));
+  const tensors = inputs.map((part) => ({
+    out: gpu.tensor(part.out.data, part.out.shape) as Tensor<"f32">,
+    lse: gpu.tensor(part.lse.data, part.lse.shape) as Tensor<"f32">,
+  }));
+  const merged = mergeAttention(tensors);
+  const [outData, lseData] = [await merged.out.read(), await merged.lse.read()];
+  for (const part of [...tensors, merged]) [part.out, part.lse].forEach((x) => x.dispose());
+  const expected = reference(inputs);
+  return Math.max(
+    compareHeads(outData, expected.out.data, HEADS, valueDim).ratio,
+    compareHeads(lseData, expected.lse.data, HEADS, 1).ratio,
+  );
+}
