@@ -1,7 +1,11 @@
 import type { Gpu } from "../gpu/device.ts";
 import type { Tensor } from "../gpu/tensor.ts";
 import { attention } from "../ops/attention/mod.ts";
-import type { AttentionOptions, AttentionWindow } from "../ops/attention/problem.ts";
+import type {
+  AttentionOptions,
+  AttentionSizes,
+  AttentionWindow,
+} from "../ops/attention/problem.ts";
 import type { AttentionSchedule } from "../ops/attention/schedule.ts";
 import { attention as reference, type ReferenceTensor } from "../reference/mod.ts";
 import { compareHeads, type Comparison } from "./compare.ts";
@@ -14,14 +18,7 @@ export type InputKind =
   | "equal"; // all keys the same, so that every weight is
 
 /** A problem with everything that determines its inputs. */
-export interface AttentionCase {
-  readonly batch: number;
-  readonly qLen: number;
-  readonly kvLen: number;
-  readonly heads: number;
-  readonly kvHeads: number;
-  readonly headDim: number;
-  readonly valueDim: number;
+export interface AttentionCase extends AttentionSizes {
   readonly dtype: "f32" | "f16";
   readonly inputs: InputKind;
   readonly seed: number;
@@ -56,7 +53,6 @@ export interface AttentionInputs {
 /** A case on the device, ready to be computed many times. */
 export interface LoadedCase extends Disposable {
   readonly inputs: AttentionInputs;
-  readonly tensors: readonly Tensor[];
   /** Records one call. */
   compute(): ReturnType<typeof attention>;
 }
@@ -124,7 +120,6 @@ export function loadCase(gpu: Gpu, c: AttentionCase): LoadedCase {
   };
   return {
     inputs,
-    tensors: [...tensors.values()],
     compute: () => attention(q, k, v, options),
     [Symbol.dispose]: () => tensors.forEach((tensor) => tensor.dispose()),
   };

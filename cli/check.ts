@@ -1,35 +1,20 @@
 import type { Gpu } from "../gpu/device.ts";
 import { requestGpu } from "../gpu/request.ts";
 import { attentionGroups, type CaseGroup, randomGroup } from "./cases.ts";
-import { type AttentionCase, caseName, checkCase, TOLERANCE } from "./attention_case.ts";
+import { caseName, checkCase, TOLERANCE } from "./attention_case.ts";
 import { checkedSchedules } from "./attention_flags.ts";
 import { type Arguments, type Command, EXIT, UsageError } from "./command.ts";
 import { MERGES } from "./merge_cases.ts";
 import { nearest } from "../gpu/options.ts";
+import { type CheckGroup, checkItem, type Outcome } from "./outcome.ts";
 import { figure, paint, print, printJson, Progress } from "./output.ts";
 import { PROPERTIES } from "./properties.ts";
-
-/** The outcome of one case or property. */
-interface Outcome {
-  readonly name: string;
-  readonly ratio: number;
-  readonly tolerance: number;
-  readonly ok: boolean;
-  readonly error?: string;
-}
 
 interface GroupOutcome {
   readonly operator: string;
   readonly group: string;
   readonly ok: boolean;
   readonly outcomes: readonly Outcome[];
-}
-
-/** A group of anything that has an outcome. */
-interface Work {
-  readonly operator: string;
-  readonly group: string;
-  readonly items: readonly { name: string; run(gpu: Gpu): Promise<Outcome> }[];
 }
 
 const DEFAULT_CASES = 24;
@@ -90,7 +75,7 @@ function parseSelection(args: Arguments): Selection {
   };
 }
 
-function chooseWork({ operators, quick, dtype, random }: Selection, gpu: Gpu): Work[] {
+function chooseWork({ operators, quick, dtype, random }: Selection, gpu: Gpu): CheckGroup[] {
   const groups = attentionGroups(checkedSchedules(gpu), random)
     .filter((group) => group.quick || !quick)
     .map((group) => attentionWork(group, dtype));
@@ -98,20 +83,24 @@ function chooseWork({ operators, quick, dtype, random }: Selection, gpu: Gpu): W
     .filter(({ operator, items }) => operators.includes(operator) && items.length > 0);
 }
 
-function attentionWork({ name, cases }: CaseGroup, dtype: "f32" | "f16" | undefined): Work {
+function attentionWork({ name, cases }: CaseGroup, dtype: "f32" | "f16" | undefined): CheckGroup {
   const items = cases
     .filter((c) => dtype === undefined || c.dtype === dtype)
-    .map((c) => ({ name: caseName(c), run: (gpu: Gpu) => caseOutcome(gpu, c) }));
+    .map((c) =>
+      checkItem(
+        caseName(c),
+        TOLERANCE[c.dtype],
+        async (gpu) => (await checkCase(gpu, c)).ratio,
+      )
+    );
   return { operator: "attention", group: name, items };
 }
 
-async function caseOutcome(gpu: Gpu, c: AttentionCase): Promise<Outcome> {
-  const { ratio } = await checkCase(gpu, c);
-  const tolerance = TOLERANCE[c.dtype];
-  return { name: caseName(c), ratio, tolerance, ok: ratio <= tolerance };
-}
-
-async function runAll(gpu: Gpu, works: readonly Work[], args: Arguments): Promise<GroupOutcome[]> {
+async function runAll(
+  gpu: Gpu,
+  works: readonly CheckGroup[],
+  args: Arguments,
+): Promise<GroupOutcome[]> {
   const progress = new Progress(works.reduce((sum, { items }) => sum + items.length, 0));
   const results: GroupOutcome[] = [];
   for (const { operator, group, items } of works) {

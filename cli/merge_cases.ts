@@ -4,7 +4,7 @@ import { mergeAttention } from "../ops/merge/mod.ts";
 import { mergeAttention as reference } from "../reference/mod.ts";
 import { type HostTensor, TOLERANCE } from "./attention_case.ts";
 import { compareHeads } from "./compare.ts";
-import type { PropertyGroup } from "./properties.ts";
+import { type CheckGroup, checkItem } from "./outcome.ts";
 import { Random } from "./random.ts";
 
 /** Parts of `[1, 50, 3, valueDim]` outputs to merge; a quarter of the rows saw no key. */
@@ -24,20 +24,16 @@ const CASES: readonly MergeCase[] = [
 const [TOKENS, HEADS] = [50, 3];
 
 /** Merging partial results against float64. */
-export const MERGES: PropertyGroup = {
+export const MERGES: CheckGroup = {
   operator: "mergeAttention",
   group: "parts",
-  items: CASES.map((c) => {
-    const name = `${c.parts} parts, Dv ${c.valueDim}, ${c.dtype}`;
-    const tolerance = TOLERANCE[c.dtype];
-    return {
-      name,
-      run: async (gpu: Gpu) => {
-        const ratio = await errorOf(gpu, c);
-        return { name, ratio, tolerance, ok: ratio <= tolerance };
-      },
-    };
-  }),
+  items: CASES.map((c) =>
+    checkItem(
+      `${c.parts} parts, Dv ${c.valueDim}, ${c.dtype}`,
+      TOLERANCE[c.dtype],
+      (gpu) => errorOf(gpu, c),
+    )
+  ),
 };
 
 async function errorOf(gpu: Gpu, { parts, valueDim, dtype }: MergeCase): Promise<number> {

@@ -8,21 +8,7 @@ import {
   type HostTensor,
   loadCase,
 } from "./attention_case.ts";
-
-/** What holds exactly: the outcome counts elements that break it. */
-interface PropertyOutcome {
-  readonly name: string;
-  readonly ratio: number;
-  readonly tolerance: number;
-  readonly ok: boolean;
-}
-
-/** A group of properties. */
-export interface PropertyGroup {
-  readonly operator: string;
-  readonly group: string;
-  readonly items: readonly { name: string; run(gpu: Gpu): Promise<PropertyOutcome> }[];
-}
+import { type CheckGroup, checkItem } from "./outcome.ts";
 
 const CASE: AttentionCase = {
   batch: 1,
@@ -39,31 +25,21 @@ const CASE: AttentionCase = {
 };
 
 /** Properties that hold to the bit, and traps of drivers and compilers that kernels step around. */
-export const PROPERTIES: readonly PropertyGroup[] = [
+export const PROPERTIES: readonly CheckGroup[] = [
   {
     operator: "platform",
     group: "known traps",
-    items: [property("initialised variables start anew in each iteration", freshVariables)],
+    items: [checkItem("initialised variables start anew in each iteration", 0, freshVariables)],
   },
   {
     operator: "attention",
     group: "properties",
     items: [
-      property("the same inputs give the same bits", repeats),
-      property("later tokens do not change earlier outputs", causalPrefix),
+      checkItem("the same inputs give the same bits", 0, repeats),
+      checkItem("later tokens do not change earlier outputs", 0, causalPrefix),
     ],
   },
 ];
-
-function property(name: string, broken: (gpu: Gpu) => Promise<number>) {
-  return {
-    name,
-    run: async (gpu: Gpu): Promise<PropertyOutcome> => {
-      const ratio = await broken(gpu);
-      return { name, ratio, tolerance: 0, ok: ratio === 0 };
-    },
-  };
-}
 
 async function repeats(gpu: Gpu): Promise<number> {
   using loaded = loadCase(gpu, CASE);

@@ -21,7 +21,7 @@ export const show: Command = {
     }
     const c = attentionCaseOf(args);
     using gpu = await requestGpu();
-    const problem = { ...attentionProblemOf(c), schedule: c.schedule ?? null };
+    const problem = attentionProblemOf(c);
     const plan = planAttention(problem, gpu);
     const programs = attentionPrograms(problem, plan).map(({ label, code }) => ({ label, code }));
     if (args.has("json")) printJson({ operator, schedule: scheduleName(plan.schedule), programs });

@@ -3,8 +3,6 @@ import type { Binding, Program, TexelFormat } from "./program.ts";
 
 /** A compiled program. */
 export interface Pipeline {
-  /** What was compiled. */
-  readonly program: Program;
   /** What a pass sets. */
   readonly compute: GPUComputePipeline;
   /** The layout of its one bind group. */
@@ -22,7 +20,6 @@ export class PipelineCache {
   readonly #device: GPUDevice;
   readonly #options: CompilerOptions;
   readonly #compiled: Map<string, Pipeline> = new Map();
-  #compileMs = 0;
 
   /** Makes an empty cache. */
   constructor(device: GPUDevice, options: CompilerOptions) {
@@ -35,11 +32,6 @@ export class PipelineCache {
     return this.#compiled.size;
   }
 
-  /** Milliseconds spent in the runtime's compiler so far; drivers compile on at the first run. */
-  get compileMs(): number {
-    return this.#compileMs;
-  }
-
   /**
    * Returns the pipeline of a program, compiling it the first time.
    *
@@ -48,9 +40,7 @@ export class PipelineCache {
   get(program: Program, failed: (error: Promise<ShaderError | null>) => void): Pipeline {
     const found = this.#compiled.get(program.code);
     if (found !== undefined) return found;
-    const started = performance.now();
     const pipeline = this.#compile(program, failed);
-    this.#compileMs += performance.now() - started;
     this.#compiled.set(program.code, pipeline);
     return pipeline;
   }
@@ -76,7 +66,7 @@ export class PipelineCache {
         return new ShaderError(label, error.message, code);
       }),
     );
-    return { program, compute, layout };
+    return { compute, layout };
   }
 }
 

@@ -27,6 +27,11 @@ interface Outputs {
   readonly partRows: number;
 }
 
+/** Outputs of parts; every part has its lse. */
+interface PartialOutputs extends Outputs {
+  readonly lse: Bound;
+}
+
 const mergeProgram = once(mergeParts);
 const tiledPrograms = {
   subgroup: once(subgroupAttention),
@@ -66,9 +71,8 @@ function launchTiled(operation: Operation, call: AttentionCall): void {
     ? { q: texture(operation, q), k: texture(operation, k), v: texture(operation, v) }
     : null;
   for (const { rows, launches } of plan.rounds) {
-    const outputs = plan.parts > 1
-      ? partialOutputs(operation, rows, call)
-      : finalOutputs(rows, call);
+    const partial = plan.parts > 1 ? partialOutputs(operation, rows, call) : null;
+    const outputs = partial ?? finalOutputs(rows, call);
     for (const slice of launches) {
       const inputs = textures
         ? { resources: textures, q: 0, k: 0, v: 0 }
@@ -96,7 +100,7 @@ function launchTiled(operation: Operation, call: AttentionCall): void {
         grid: grid(slice, problem, plan),
       });
     }
-    if (plan.parts > 1) merge(operation, rows, outputs, call);
+    if (partial) merge(operation, rows, partial, call);
   }
 }
 
@@ -125,7 +129,11 @@ function finalOutputs(rows: Slice, call: AttentionCall): Outputs {
   };
 }
 
-function partialOutputs(operation: Operation, rows: Slice, call: AttentionCall): Outputs {
+function partialOutputs(
+  operation: Operation,
+  rows: Slice,
+  call: AttentionCall,
+): PartialOutputs {
   const { problem, plan } = call;
   const [first, end] = queryRows(rows, problem);
   const partRows = end - first;
@@ -135,13 +143,15 @@ function partialOutputs(operation: Operation, rows: Slice, call: AttentionCall):
   return { out: { resource: out, first }, lse: { resource: lse, first }, partRows };
 }
 
-function merge(operation: Operation, rows: Slice, partial: Outputs, call: AttentionCall): void {
+function merge(
+  operation: Operation,
+  rows: Slice,
+  partial: PartialOutputs,
+  call: AttentionCall,
+): void {
   const { problem, plan } = call;
   const final = finalOutputs(rows, call);
   const [first] = queryRows(rows, problem);
-  if (partial.lse === null) {
-    throw new TypeError("Cannot merge attention as every part needs its lse");
-  }
   const threads = partial.partRows * Math.ceil(problem.valueDim / 4);
   operation.launch({
     program: mergeProgram(mergeConfig(problem)),

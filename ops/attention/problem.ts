@@ -68,8 +68,8 @@ export interface ScoreInput {
   readonly strides: readonly number[];
 }
 
-/** What attention is to compute, validated; no tensors and no GPU. */
-export interface AttentionProblem {
+/** B, T, S, Hq, Hkv, D and Dv. */
+export interface AttentionSizes {
   readonly batch: number;
   readonly qLen: number;
   readonly kvLen: number;
@@ -77,6 +77,10 @@ export interface AttentionProblem {
   readonly kvHeads: number;
   readonly headDim: number;
   readonly valueDim: number;
+}
+
+/** What attention is to compute, validated; no tensors and no GPU. */
+export interface AttentionProblem extends AttentionSizes {
   readonly elem: "f32" | "f16";
   readonly scale: number;
   readonly band: Band | null;
@@ -141,12 +145,13 @@ export function attentionProblem(
 
 /** A problem from plain values, for planning without tensors. */
 export function attentionProblemOf(
-  plain: Sizes & {
+  plain: AttentionSizes & {
     dtype: "f32" | "f16";
     scale?: number;
     causal?: boolean | "top-left";
     window?: AttentionWindow;
     softcap?: number;
+    schedule?: string | AttentionSchedule;
   },
 ): AttentionProblem {
   const { batch, qLen, kvLen, heads, kvHeads, headDim, valueDim } = plain;
@@ -161,16 +166,11 @@ export function attentionProblemOf(
     sinks: null,
     lse: false,
     copyable: true,
-    schedule: null,
+    schedule: plain.schedule ?? null,
   };
 }
 
-type Sizes = Pick<
-  AttentionProblem,
-  "batch" | "qLen" | "kvLen" | "heads" | "kvHeads" | "headDim" | "valueDim"
->;
-
-function checkShapes(q: Tensor, k: Tensor, v: Tensor): Sizes {
+function checkShapes(q: Tensor, k: Tensor, v: Tensor): AttentionSizes {
   for (const [name, tensor] of Object.entries({ q, k, v })) checkRank(ACTION, name, tensor, AXES);
   const [batch, qLen, heads, headDim] = q.shape;
   const [kBatch, kvLen, kvHeads, kDim] = k.shape;
@@ -182,7 +182,7 @@ function checkShapes(q: Tensor, k: Tensor, v: Tensor): Sizes {
   return checkSizes({ batch, qLen, kvLen, heads, kvHeads, headDim, valueDim });
 }
 
-function checkSizes(sizes: Sizes): Sizes {
+function checkSizes(sizes: AttentionSizes): AttentionSizes {
   const { heads, kvHeads, headDim, valueDim } = sizes;
   for (const [name, dim] of Object.entries({ "head dim": headDim, "value dim": valueDim })) {
     if (dim < 1 || dim > MAX_DIM) {
@@ -255,7 +255,7 @@ function checkBand(options: AttentionOptions, qLen: number, kvLen: number): Band
   return { lo: diagonal - Math.min(left ?? UNBOUNDED, UNBOUNDED), hi: diagonal + hi };
 }
 
-function checkBias(bias: Tensor, { batch, heads, qLen, kvLen }: Sizes): ScoreInput {
+function checkBias(bias: Tensor, { batch, heads, qLen, kvLen }: AttentionSizes): ScoreInput {
   const elem = checkDType(ACTION, "bias", bias, ["f32", "f16"]);
   checkRank(ACTION, "bias", bias, ["B|1", "Hq|1", "T|1", "S"]);
   const full = [batch, heads, qLen, kvLen];

@@ -1,7 +1,8 @@
 import { assert, assertAlmostEquals, assertEquals, assertStringIncludes } from "@std/assert";
 import { check } from "../../cli/check.ts";
 import { Arguments } from "../../cli/command.ts";
-import { PROPERTIES, type PropertyGroup } from "../../cli/properties.ts";
+import type { CheckItem } from "../../cli/outcome.ts";
+import { PROPERTIES } from "../../cli/properties.ts";
 import { adapter } from "../adapter.ts";
 
 const ignore = adapter === null;
@@ -359,11 +360,9 @@ Deno.test({
   },
 });
 
-type Property = PropertyGroup["items"][number];
-
 /** Runs check with more properties of the platform, in this process. */
-async function checkWith(more: readonly Property[], ...flags: string[]) {
-  const properties = PROPERTIES[0].items as Property[];
+async function checkWith(more: readonly CheckItem[], ...flags: string[]) {
+  const properties = PROPERTIES[0].items as CheckItem[];
   const count = properties.length;
   const { log } = console;
   let stdout = "";
@@ -377,7 +376,7 @@ async function checkWith(more: readonly Property[], ...flags: string[]) {
   }
 }
 
-const BROKEN: readonly Property[] = [
+const BROKEN: readonly CheckItem[] = [
   {
     name: "is off by one",
     run: () => Promise.resolve({ name: "is off by one", ratio: 1, tolerance: 0, ok: false }),
