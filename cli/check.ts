@@ -4,7 +4,7 @@ import { attentionGroups, type CaseGroup, randomGroup } from "./cases.ts";
 import { caseName, checkCase, TOLERANCE } from "./attention_case.ts";
 import { checkedSchedules } from "./attention_flags.ts";
 import { type Arguments, type Command, EXIT, UsageError } from "./command.ts";
-import { MERGES } from "./merge_cases.ts";
+import { mergeGroup } from "./merge_cases.ts";
 import { nearest } from "../gpu/options.ts";
 import { type CheckGroup, checkItem, type Outcome } from "./outcome.ts";
 import { figure, paint, print, printJson, Progress } from "./output.ts";
@@ -79,7 +79,7 @@ function chooseWork({ operators, quick, dtype, random }: Selection, gpu: Gpu): C
   const groups = attentionGroups(checkedSchedules(gpu), random)
     .filter((group) => group.quick || !quick)
     .map((group) => attentionWork(group, dtype));
-  return [...PROPERTIES, MERGES, ...groups]
+  return [...PROPERTIES, mergeGroup(dtype), ...groups]
     .filter(({ operator, items }) => operators.includes(operator) && items.length > 0);
 }
 

@@ -23,18 +23,19 @@ const CASES: readonly MergeCase[] = [
 ];
 const [TOKENS, HEADS] = [50, 3];
 
-/** Merging partial results against float64. */
-export const MERGES: CheckGroup = {
-  operator: "mergeAttention",
-  group: "parts",
-  items: CASES.map((c) =>
-    checkItem(
-      `${c.parts} parts, Dv ${c.valueDim}, ${c.dtype}`,
-      TOLERANCE[c.dtype],
-      (gpu) => errorOf(gpu, c),
-    )
-  ),
-};
+/** Merging partial results against float64, in one dtype or in both. */
+export function mergeGroup(dtype: "f32" | "f16" | undefined): CheckGroup {
+  const items = CASES
+    .filter((c) => dtype === undefined || c.dtype === dtype)
+    .map((c) =>
+      checkItem(
+        `${c.parts} parts, Dv ${c.valueDim}, ${c.dtype}`,
+        TOLERANCE[c.dtype],
+        (gpu) => errorOf(gpu, c),
+      )
+    );
+  return { operator: "mergeAttention", group: "parts", items };
+}
 
 async function errorOf(gpu: Gpu, { parts, valueDim, dtype }: MergeCase): Promise<number> {
   const random = new Random(parts);
