@@ -1,5 +1,5 @@
 /**
- * The command line: `tessera devices`, `check`, `profile`, `run`, `show`.
+ * The command line: `tessera devices`, `check`, `profile`, `simulate`, `run`, `show`.
  *
  * @example From a program
  * ```ts
@@ -18,11 +18,19 @@ import { note, print } from "./cli/output.ts";
 import { profile } from "./cli/profile.ts";
 import { run } from "./cli/run.ts";
 import { show } from "./cli/show.ts";
+import { simulate } from "./cli/simulate.ts";
 import { UnsupportedDeviceError } from "./gpu/errors.ts";
 import { nearest } from "./gpu/options.ts";
 import config from "./deno.json" with { type: "json" };
 
-const COMMANDS: Readonly<Record<string, Command>> = { devices, check, profile, show, run };
+const COMMANDS: Readonly<Record<string, Command>> = {
+  devices,
+  check,
+  profile,
+  simulate,
+  show,
+  run,
+};
 
 /**
  * Runs one command.
@@ -50,9 +58,10 @@ export async function main(args: readonly string[]): Promise<number> {
       );
     }
     const command = COMMANDS[name];
-    const parsed = new Arguments(rest, command.flags);
+    const flags = command.flagsFor?.(rest) ?? command.flags;
+    const parsed = new Arguments(rest, flags);
     if (!parsed.has("help")) return await command.run(parsed);
-    print(commandHelp(name, command));
+    print(commandHelp(name, { ...command, flags }));
     return EXIT.fine;
   } catch (error) {
     note(error instanceof Error ? error.message : String(error));

@@ -1,12 +1,9 @@
 import type { Gpu } from "../gpu/device.ts";
 import type { Tensor } from "../gpu/tensor.ts";
 import { attention } from "../ops/attention/mod.ts";
-import type {
-  AttentionOptions,
-  AttentionSizes,
-  AttentionWindow,
-} from "../ops/attention/problem.ts";
+import type { AttentionOptions, AttentionWindow } from "../ops/attention/problem.ts";
 import type { AttentionSchedule } from "../ops/attention/schedule.ts";
+import type { AttentionSizes } from "../ops/attention/sizes.ts";
 import { attention as reference, type ReferenceTensor } from "../reference/mod.ts";
 import { compareHeads, type Comparison } from "./compare.ts";
 import { Random } from "./random.ts";

@@ -17,6 +17,8 @@ export interface Command {
   readonly positional?: string;
   /** Flags by name, without the dashes; `--json` and `--help` are there in any case. */
   readonly flags: Readonly<Record<string, Flag>>;
+  /** The flags where they depend on the words that follow the command's name. */
+  flagsFor?(words: readonly string[]): Command["flags"];
   /** Runs it and returns the exit code. */
   run(args: Arguments): Promise<number>;
 }

@@ -1,31 +1,47 @@
-import { requestGpu } from "../gpu/request.ts";
-import { attentionPrograms } from "../ops/attention/launch.ts";
-import { planAttention } from "../ops/attention/plan.ts";
-import { attentionProblemOf } from "../ops/attention/problem.ts";
-import { scheduleName } from "../ops/attention/schedule.ts";
-import { ATTENTION_FLAGS, attentionCaseOf } from "./attention_flags.ts";
-import { type Command, EXIT, UsageError } from "./command.ts";
-import { print, printJson } from "./output.ts";
+import { ATTENTION_FLAGS } from "./attention_flags.ts";
+import { type Arguments, type Command, EXIT, UsageError } from "./command.ts";
+import {
+  ATTENTION_PATTERN_FLAGS,
+  NEIGHBORHOOD_PATTERN_FLAGS,
+  showAttentionPattern,
+  showNeighborhoodPattern,
+} from "./show_pattern.ts";
+import { showWgsl } from "./show_wgsl.ts";
 
-/** `show wgsl`: the shaders of a problem. */
+/** Something that can be shown. */
+interface Shown {
+  readonly flags: Command["flags"];
+  run(args: Arguments): Promise<void>;
+}
+
+/** What can be shown, by the words that name it. */
+const SHOWN: Readonly<Record<string, Shown>> = {
+  "pattern attention": { flags: ATTENTION_PATTERN_FLAGS, run: showAttentionPattern },
+  "pattern neighborhoodAttention": {
+    flags: NEIGHBORHOOD_PATTERN_FLAGS,
+    run: showNeighborhoodPattern,
+  },
+  "wgsl attention": { flags: ATTENTION_FLAGS, run: showWgsl },
+};
+
+/** `show`: who sees whom, and shaders. */
 export const show: Command = {
-  summary: "Prints the shaders that a problem runs: show wgsl <operator>.",
-  positional: "wgsl <operator>",
-  flags: ATTENTION_FLAGS,
+  summary: "Draws who sees whom, show pattern <operator>; prints shaders, show wgsl <operator>.",
+  positional: "pattern|wgsl <operator>",
+  flags: Object.assign({}, ...Object.values(SHOWN).map(({ flags }) => flags)),
+  flagsFor(words) {
+    const named = Object.keys(SHOWN).find((name) =>
+      name.split(" ").every((word) => words.includes(word))
+    );
+    return named === undefined ? this.flags : SHOWN[named].flags;
+  },
   async run(args) {
-    const [what, operator] = args.positional;
-    if (what !== "wgsl" || operator !== "attention") {
-      throw new UsageError(
-        `Cannot show "${args.positional.join(" ")}": what can be shown is "wgsl attention"`,
-      );
+    const what = args.positional.join(" ");
+    if (!Object.hasOwn(SHOWN, what)) {
+      const names = Object.keys(SHOWN).map((name) => `"${name}"`).join(", ");
+      throw new UsageError(`Cannot show "${what}": what can be shown is ${names}`);
     }
-    const c = attentionCaseOf(args);
-    using gpu = await requestGpu();
-    const problem = attentionProblemOf(c);
-    const plan = planAttention(problem, gpu);
-    const programs = attentionPrograms(problem, plan).map(({ label, code }) => ({ label, code }));
-    if (args.has("json")) printJson({ operator, schedule: scheduleName(plan.schedule), programs });
-    else programs.forEach(({ label, code }) => print(`// ${label}\n${code}`));
+    await SHOWN[what].run(args);
     return EXIT.fine;
   },
 };

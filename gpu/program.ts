@@ -67,7 +67,8 @@ export function declare(
   ].join("\n");
 }
 
-function snakeCase(name: string): string {
+/** The name of a binding or parameter as the shader spells it. */
+export function snakeCase(name: string): string {
   return name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
 }
 

@@ -12,7 +12,17 @@ const LAYERS: Record<string, readonly string[]> = {
   "ops": ["ops/", "kernels/", "gpu/"],
   "reference": ["reference/"],
   "mod.ts": ["ops/", "gpu/"],
-  "cli": ["cli/", "ops/", "kernels/", "gpu/", "reference/", "mod.ts", "@std/cli/", "npm:"],
+  "cli": [
+    "cli/",
+    "ops/",
+    "kernels/",
+    "gpu/",
+    "reference/",
+    "mod.ts",
+    "@std/cli/",
+    "fast-png",
+    "npm:",
+  ],
   "cli.ts": [
     "deno.json",
     "cli/",

@@ -3,11 +3,14 @@ import { reader, writer } from "../shared/rows.ts";
 import { unroll } from "../unroll.ts";
 import { ATTENTION_PARAMS, type AttentionConfig, attentionRows } from "./config.ts";
 import { describe } from "./description.ts";
+import { patternCode, type TileSizes } from "./pattern.ts";
 
 /** What tells one tiled kernel from the next. */
 export interface TiledKernel {
   /** Name of its schedule. */
   readonly name: string;
+  /** Tokens of its tiles. */
+  readonly tiles: TileSizes;
   /** Constants of its text and of its unrolled loops. */
   readonly sizes: Readonly<Record<string, number>>;
   /** WGSL of `main` and what it calls beside the description. */
@@ -18,17 +21,38 @@ export interface TiledKernel {
 
 /** Puts a tiled kernel together: constants, bindings, loads and stores, the mathematics, `main`. */
 export function assemble(config: AttentionConfig, kernel: TiledKernel): Program {
-  const { name, sizes, main, subgroups } = kernel;
+  const { name, tiles, sizes, main, subgroups } = kernel;
   const description = describe(config);
-  const { q, k, v, out } = attentionRows(config);
-  const accessors = [...[q, k, v].map((rows) => reader(rows, config.source)), writer(out)];
+  const pattern = patternCode(config.pattern, tiles);
+  const params = { ...ATTENTION_PARAMS, ...pattern.params };
+  const { q, k, v, additionalKeys, additionalValues, out } = attentionRows(config);
+  const inputs = config.additional ? [q, k, v, additionalKeys, additionalValues] : [q, k, v];
+  const accessors = [...inputs.map((rows) => reader(rows, config.source)), writer(out)];
   const bindings = [...accessors.map(({ binding }) => binding), ...description.bindings];
   const code = [
-    constants({ ...sizes, ...description.constants }),
-    declare(bindings, ATTENTION_PARAMS),
+    constants({ ...sizes, ...description.constants, MASKS: pattern.masked }),
+    declare(bindings, params),
     ...accessors.map((accessor) => accessor.code),
+    config.additional ? LOADS_WITH_ADDITIONAL : LOADS,
+    pattern.code,
     description.code,
     unroll(main, sizes),
   ].join("\n");
-  return { label: `attention (${name})`, code, bindings, params: ATTENTION_PARAMS, subgroups };
+  return { label: `attention (${name})`, code, bindings, params, subgroups };
 }
+
+const LOADS = /* wgsl */ `
+fn load_key(row: u32, c: u32) -> vec4f { return load_k(row, c); }
+fn load_value(row: u32, c: u32) -> vec4f { return load_v(row, c); }
+`;
+
+const LOADS_WITH_ADDITIONAL = /* wgsl */ `
+fn load_key(row: u32, c: u32) -> vec4f {
+  if (row & ADDITIONAL) != 0u { return load_additional_keys(row ^ ADDITIONAL, c); }
+  return load_k(row, c);
+}
+fn load_value(row: u32, c: u32) -> vec4f {
+  if (row & ADDITIONAL) != 0u { return load_additional_values(row ^ ADDITIONAL, c); }
+  return load_v(row, c);
+}
+`;

@@ -1,5 +1,6 @@
 import type { Elem, InputSource, Rows } from "../shared/rows.ts";
 import type { ParamType } from "../../gpu/program.ts";
+import type { PatternConfig } from "./pattern.ts";
 
 /**
  * What an attention kernel must know when it is compiled, whatever its schedule: the description
@@ -14,8 +15,10 @@ export interface AttentionConfig {
   readonly headDim: number;
   /** Dv. */
   readonly valueDim: number;
-  /** Whether a query sees a band of keys only (causal, window). */
-  readonly banded: boolean;
+  /** Which keys a query sees. */
+  readonly pattern: PatternConfig;
+  /** Whether there are additional keys and values, which every query sees. */
+  readonly additional: boolean;
   /** Whether scores pass through cap · tanh(s / cap). */
   readonly softcap: boolean;
   /** Storage of the bias, or null without one. */
@@ -28,23 +31,18 @@ export interface AttentionConfig {
   readonly source: InputSource;
 }
 
-/** Run-time parameters that every schedule shares; shaders spell them `params.q_len`. */
+/** Run-time parameters that all kernels share; shaders spell them `params.q_len`. */
 export const ATTENTION_PARAMS: Readonly<Record<string, ParamType>> = {
   qLen: "u32", // T
   kvLen: "u32", // S
   heads: "u32", // Hq
   kvHeads: "u32", // Hkv
   group: "u32", // Hq / Hkv
-  b0: "u32", // first batch entry, query, head and part of this launch
-  t0: "u32",
-  t1: "u32", // one past the last query of this launch
+  b0: "u32", // first batch entry, head and part of this launch
   h0: "u32",
   part0: "u32",
   parts: "u32", // parts of the keys in this launch
-  partKeys: "u32", // keys of one part
   partRows: "u32", // rows of one part in the output: parts are stacked
-  bandLo: "i32", // query i sees keys i + bandLo to i + bandHi
-  bandHi: "i32",
   qScale: "f32", // folded into q: scale · log2 e, or scale / softcap
   cap: "f32", // softcap · log2 e
   biasB: "u32", // strides of the bias in elements, 0 where it broadcasts
@@ -54,17 +52,23 @@ export const ATTENTION_PARAMS: Readonly<Record<string, ParamType>> = {
   qFirst: "u32", // first row of each bound range
   kFirst: "u32",
   vFirst: "u32",
+  additionalKeysFirst: "u32",
+  additionalValuesFirst: "u32",
   outFirst: "u32",
   lseFirst: "u32",
 };
 
 /** The tensors of a configuration as rows. */
-export function attentionRows(config: AttentionConfig): Record<"q" | "k" | "v" | "out", Rows> {
+export function attentionRows(
+  config: AttentionConfig,
+): Record<"q" | "k" | "v" | "additionalKeys" | "additionalValues" | "out", Rows> {
   const { elem, headDim, valueDim } = config;
   return {
     q: { name: "q", elem, width: headDim },
     k: { name: "k", elem, width: headDim },
     v: { name: "v", elem, width: valueDim },
+    additionalKeys: { name: "additionalKeys", elem, width: headDim },
+    additionalValues: { name: "additionalValues", elem, width: valueDim },
     out: { name: "out", elem: config.outElem, width: valueDim },
   };
 }

@@ -18,9 +18,9 @@ export interface Description {
  * the arithmetic (WGSL compilers may assume that there is none).
  */
 export function describe(config: AttentionConfig): Description {
-  const { banded, softcap, bias, sinks, lse } = config;
+  const { softcap, bias, sinks, lse } = config;
   return {
-    constants: { BANDED: banded, SOFTCAP: softcap },
+    constants: { SOFTCAP: softcap },
     bindings: [
       ...(bias ? [resource("bias", "read", WORDS[bias])] : []),
       ...(sinks ? [resource("sinks", "read", WORDS[sinks])] : []),
@@ -52,6 +52,7 @@ const LOG2E = 1.4426950408889634;
 const LN2 = 0.6931471805599453;
 const MASKED = -2e30;
 const FLOOR = -1e30;
+const ADDITIONAL = 0x80000000u; // rows of additional keys and values have this bit
 
 fn batch_of(z: u32) -> u32 { return params.b0 + z / params.parts; }
 fn part_of(z: u32) -> u32 { return params.part0 + z % params.parts; }
@@ -60,30 +61,6 @@ fn q_row(b: u32, t: u32, h: u32) -> u32 { return (b * params.q_len + t) * params
 fn kv_row(b: u32, j: u32, h: u32) -> u32 { return (b * params.kv_len + j) * params.kv_heads + h; }
 fn out_row(part: u32, b: u32, t: u32, h: u32) -> u32 {
   return part * params.part_rows + q_row(b, t, h);
-}
-
-/// Keys [x, y) of a part that some query from t_first to t_last sees.
-fn key_range(part: u32, t_first: u32, t_last: u32) -> vec2u {
-  var first = i32(part * params.part_keys);
-  var end = i32(min((part + 1u) * params.part_keys, params.kv_len));
-  if BANDED {
-    first = max(first, i32(t_first) + params.band_lo);
-    end = min(end, i32(t_last) + params.band_hi + 1);
-  }
-  return vec2u(u32(first), u32(max(first, end)));
-}
-
-/// Whether a tile of keys [j, j + count) holds one that a query from t_first to t_last does not see.
-fn needs_mask(j: u32, count: u32, end: u32, t_first: u32, t_last: u32) -> bool {
-  let inside = i32(j) >= i32(t_last) + params.band_lo &&
-    i32(j + count) - 1 <= i32(t_first) + params.band_hi;
-  return j + count > end || (BANDED && !inside);
-}
-
-/// Whether query t sees key j of a range that ends at end.
-fn visible(t: u32, j: u32, end: u32) -> bool {
-  let offset = i32(j) - i32(t);
-  return j < end && (!BANDED || (offset >= params.band_lo && offset <= params.band_hi));
 }
 
 /// tanh by exp2: exact at both ends, where built-ins of some drivers overflow.
@@ -115,11 +92,11 @@ fn shaped(x: f32, b: u32, h: u32, t: u32, j: u32) -> f32 {
 }`;
 
 const SCORE = /* wgsl */ `
-/// Score of a query and a key of a range that ends at end; masked says whether any is hidden.
-fn score(x: f32, masked: bool, b: u32, h: u32, t: u32, j: u32, end: u32) -> f32 {
-  let s = shaped(x, b, h, t, j);
-  if !masked { return s; }
-  return select(MASKED, s, visible(t, j, end));
+/// Score of a query and the j-th key of a tile; masked says whether the tile hides any from any.
+fn score(x: f32, masked: bool, b: u32, h: u32, query: Query, tile: KeyTile, j: u32) -> f32 {
+  let s = shaped(x, b, h, query.token, key_token(tile, j));
+  if !(MASKS && masked) { return s; }
+  return select(MASKED, s, visible(query, tile, j));
 }`;
 
 const FINISH = /* wgsl */ `

@@ -1,6 +1,7 @@
 import { type Binding, constants, declare, type Program } from "../../gpu/program.ts";
 import { ATTENTION_PARAMS, type AttentionConfig, attentionRows } from "./config.ts";
 import { describe } from "./description.ts";
+import { patternCode } from "./pattern.ts";
 import { elementReader, elementWriter } from "../shared/rows.ts";
 
 /** The three passes of the baseline. */
@@ -23,6 +24,8 @@ export const NAIVE_THREADS = 64;
  */
 export function naiveAttention(config: AttentionConfig): NaiveAttention {
   const description = describe(config);
+  const pattern = patternCode(config.pattern, { queries: 1, keys: 1 });
+  const params = { ...ATTENTION_PARAMS, ...pattern.params };
   const tensors = attentionRows(config);
   const [q, k, v] = (["q", "k", "v"] as const).map((name) => elementReader(tensors[name]));
   const out = elementWriter(tensors.out);
@@ -37,12 +40,14 @@ export function naiveAttention(config: AttentionConfig): NaiveAttention {
         HEAD_DIM: config.headDim,
         VALUE_DIM: config.valueDim,
         ...description.constants,
+        MASKS: pattern.masked,
       }),
-      declare(bindings, ATTENTION_PARAMS),
+      declare(bindings, params),
+      pattern.code,
       ...code,
     ].join("\n"),
     bindings,
-    params: ATTENTION_PARAMS,
+    params,
     subgroups: false,
   });
   const shapes = describe({ ...config, sinks: null, lse: false }).code;
@@ -74,7 +79,7 @@ fn main(@builtin(global_invocation_id) at: vec3u) {
     s += q_d * element_k(kv_row(b, j, h / params.group), d);
   }
   scores[(at.z * params.q_len + t) * params.kv_len + j] =
-    score(s, true, b, h, t, j, params.kv_len);
+    score(s, true, b, h, Query(t), KeyTile(j, params.kv_len), 0u);
 }
 `;
 

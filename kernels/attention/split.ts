@@ -36,7 +36,13 @@ export function splitAttention(config: SplitConfig): Program {
     V4: Math.ceil(valueDim / 4),
     V_PADDED: Math.ceil(valueDim / (4 * REDUCED)) * REDUCED,
   };
-  return assemble(config, { name: "split", sizes, main: MAIN, subgroups: false });
+  return assemble(config, {
+    name: "split",
+    tiles: { queries: rows, keys: threads },
+    sizes,
+    main: MAIN,
+    subgroups: false,
+  });
 }
 
 const MAIN = /* wgsl */ `
@@ -70,8 +76,7 @@ fn main(@builtin(workgroup_id) tile: vec3u, @builtin(local_invocation_index) thr
   let kv_head = params.h0 / params.group + tile.y;
   let x_first = params.t0 * params.group + tile.x * ROWS;
   let x_last = min(x_first + ROWS, params.t1 * params.group) - 1u;
-  let t_first = x_first / params.group;
-  let t_last = x_last / params.group;
+  let queries = Queries(x_first / params.group, x_last / params.group);
 
   @registers var q: array<array<vec4f, D4>, ROWS>;
   @registers var acc: array<array<vec4f, V_PADDED>, ROWS>;
@@ -84,20 +89,21 @@ fn main(@builtin(workgroup_id) tile: vec3u, @builtin(local_invocation_index) thr
     m[r] = FLOOR;
   }
 
-  let keys = key_range(part, t_first, t_last);
-  for (var j = keys.x + thread; j < keys.y; j += THREADS) {
-    let row = kv_row(b, j, kv_head);
+  let keys = keys_of(queries, part);
+  var key_tile = first_tile(keys);
+  for (var n = 0u; n < keys.tiles; n++) {
+    let row = key_row(key_tile, thread, b, kv_head);
     @registers var s: array<f32, ROWS>;
     @unroll for (var d = 0u; d < D4; d++) {
-      let k = load_k(row, d);
+      let k = load_key(row, d);
       @unroll for (var r = 0u; r < ROWS; r++) { s[r] += dot(q[r][d], k); }
     }
     @registers var p: array<f32, ROWS>;
     @unroll for (var r = 0u; r < ROWS; r++) {
       let x = min(x_first + r, x_last);
-      let t = x / params.group;
+      let query = Query(x / params.group);
       let h = kv_head * params.group + x % params.group;
-      s[r] = score(s[r], true, b, h, t, j, keys.y);
+      s[r] = score(s[r], true, b, h, query, key_tile, thread);
       let m_new = max(m[r], s[r]);
       let alpha = exp2(m[r] - m_new);
       p[r] = exp2(s[r] - m_new);
@@ -106,9 +112,10 @@ fn main(@builtin(workgroup_id) tile: vec3u, @builtin(local_invocation_index) thr
       @unroll for (var d = 0u; d < V4; d++) { acc[r][d] *= alpha; }
     }
     @unroll for (var d = 0u; d < V4; d++) {
-      let v = load_v(row, d);
+      let v = load_value(row, d);
       @unroll for (var r = 0u; r < ROWS; r++) { acc[r][d] = fma(vec4f(p[r]), v, acc[r][d]); }
     }
+    key_tile = next_tile(keys, key_tile);
   }
 
   @unroll for (var r = 0u; r < ROWS; r++) {

@@ -33,6 +33,7 @@ export function subgroupAttention(config: SubgroupConfig): Program {
   };
   return assemble(config, {
     name: "subgroup",
+    tiles: { queries: lanes * rows, keys: lanes },
     sizes,
     main: main(exchange === "shuffle" ? SCORES_BY_SHUFFLE : SCORES_BY_BROADCAST),
     subgroups: true,
@@ -43,7 +44,7 @@ export function subgroupAttention(config: SubgroupConfig): Program {
 const SCORES_BY_BROADCAST = /* wgsl */ `
     // s_ij = q_i . k_j
     @unroll for (var d = 0u; d < D4; d++) {
-      let k_own = load_k(row, d);
+      let k_own = load_key(row, d);
       @unroll for (var j = 0u; j < LANES; j++) {
         let k_j = subgroupBroadcast(k_own, j);
         @unroll for (var r = 0u; r < ROWS; r++) { s[r][j] += dot(q[r][d], k_j); }
@@ -51,7 +52,7 @@ const SCORES_BY_BROADCAST = /* wgsl */ `
     }
     @unroll for (var r = 0u; r < ROWS; r++) {
       @unroll for (var j = 0u; j < LANES; j++) {
-        s[r][j] = score(s[r][j], masked, b, h, t_first + r * LANES + lane, first + j, keys.y);
+        s[r][j] = score(s[r][j], masked, b, h, query[r], key_tile, j);
       }
     }`;
 
@@ -59,7 +60,7 @@ const SCORES_BY_BROADCAST = /* wgsl */ `
 const SCORES_BY_SHUFFLE = /* wgsl */ `
     // s_ij = q_i . k_j
     @registers var k_own: array<vec4f, D4>;
-    @unroll for (var d = 0u; d < D4; d++) { k_own[d] = load_k(row, d); }
+    @unroll for (var d = 0u; d < D4; d++) { k_own[d] = load_key(row, d); }
     for (var j = 0u; j < LANES; j++) {
       @registers var x: array<f32, ROWS>;
       @unroll for (var d = 0u; d < D4; d++) {
@@ -67,7 +68,7 @@ const SCORES_BY_SHUFFLE = /* wgsl */ `
         @unroll for (var r = 0u; r < ROWS; r++) { x[r] += dot(q[r][d], k_j); }
       }
       @unroll for (var r = 0u; r < ROWS; r++) {
-        x[r] = score(x[r], masked, b, h, t_first + r * LANES + lane, first + j, keys.y);
+        x[r] = score(x[r], masked, b, h, query[r], key_tile, j);
         @unroll for (var i = 0u; i < LANES; i++) { s[r][i] = select(s[r][i], x[r], i == j); }
       }
     }`;
@@ -79,24 +80,26 @@ fn main(@builtin(workgroup_id) tile: vec3u, @builtin(local_invocation_index) lan
   let part = part_of(tile.z);
   let h = params.h0 + tile.y;
   let kv_head = h / params.group;
-  let t_first = params.t0 + tile.x * LANES * ROWS;
-  let t_last = min(t_first + LANES * ROWS, params.t1) - 1u;
+  let queries = queries_of(tile.x);
+  if is_empty(queries) { return; }
 
+  @registers var query: array<Query, ROWS>;
   @registers var q: array<array<vec4f, D4>, ROWS>;
   @registers var acc: array<array<vec4f, V4>, ROWS>;
   @registers var m: array<f32, ROWS>;
   @registers var l: array<f32, ROWS>;
   @unroll for (var r = 0u; r < ROWS; r++) {
-    let row = q_row(b, min(t_first + r * LANES + lane, t_last), h);
+    query[r] = query_at(queries, r * LANES + lane);
+    let row = q_row(b, query[r].token, h);
     @unroll for (var d = 0u; d < D4; d++) { q[r][d] = params.q_scale * load_q(row, d); }
     m[r] = FLOOR;
   }
 
-  let keys = key_range(part, t_first, t_last);
-  for (var first = keys.x; first < keys.y; first += LANES) {
-    let row = kv_row(b, min(first + lane, keys.y - 1u), kv_head);
-
-    let masked = needs_mask(first, LANES, keys.y, t_first, t_last);
+  let keys = keys_of(queries, part);
+  var key_tile = first_tile(keys);
+  for (var n = 0u; n < keys.tiles; n++) {
+    let row = key_row(key_tile, lane, b, kv_head);
+    let masked = needs_mask(queries, key_tile);
     @registers var s: array<array<f32, LANES>, ROWS>;
     ${scores.trim()}
 
@@ -113,18 +116,18 @@ fn main(@builtin(workgroup_id) tile: vec3u, @builtin(local_invocation_index) lan
 
     // acc_i += p_ij v_j
     @unroll for (var d = 0u; d < V4; d++) {
-      let v_own = load_v(row, d);
+      let v_own = load_value(row, d);
       @unroll for (var j = 0u; j < LANES; j++) {
         let v_j = subgroupBroadcast(v_own, j);
         @unroll for (var r = 0u; r < ROWS; r++) { acc[r][d] = fma(vec4f(s[r][j]), v_j, acc[r][d]); }
       }
     }
+    key_tile = next_tile(keys, key_tile);
   }
 
   @unroll for (var r = 0u; r < ROWS; r++) {
-    let t = t_first + r * LANES + lane;
-    if t <= t_last {
-      let row = out_row(part, b, t, h);
+    if has_query(queries, r * LANES + lane) {
+      let row = out_row(part, b, query[r].token, h);
       let end = finish(m[r], l[r], h, part);
       @unroll for (var d = 0u; d < V4; d++) { store_out(row, d, end.x * acc[r][d]); }
       store_lse(row, end.y);

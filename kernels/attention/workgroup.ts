@@ -89,7 +89,13 @@ export function workgroupAttention(config: WorkgroupConfig): Program {
     WEIGHTS: weights,
     MAXIMA: maxima,
   };
-  return assemble(config, { name: "workgroup", sizes, main: MAIN, subgroups: false });
+  return assemble(config, {
+    name: "workgroup",
+    tiles: { queries: blockQ, keys: blockKv },
+    sizes,
+    main: MAIN,
+    subgroups: false,
+  });
 }
 
 const MAIN = /* wgsl */ `
@@ -100,15 +106,15 @@ var<workgroup> weights: array<vec4f, WEIGHTS>; // p transposed [BLOCK_KV, Q4]
 var<workgroup> maxima: array<vec4f, MAXIMA>; // [TX, Q4]
 
 /// Four rows of q at four channels, transposed into stage.
-fn stage_q(i: u32, b: u32, h: u32, t_first: u32, t_last: u32, d_first: u32) {
+fn stage_q(i: u32, b: u32, h: u32, queries: Queries, d_first: u32) {
   let d = i / Q4;
   let t4 = i % Q4;
-  let t = t_first + 4u * t4;
+  let t = 4u * t4;
   let c = d_first + d;
-  let x0 = params.q_scale * load_q(q_row(b, min(t, t_last), h), c);
-  let x1 = params.q_scale * load_q(q_row(b, min(t + 1u, t_last), h), c);
-  let x2 = params.q_scale * load_q(q_row(b, min(t + 2u, t_last), h), c);
-  let x3 = params.q_scale * load_q(q_row(b, min(t + 3u, t_last), h), c);
+  let x0 = params.q_scale * load_q(q_row(b, query_at(queries, t).token, h), c);
+  let x1 = params.q_scale * load_q(q_row(b, query_at(queries, t + 1u).token, h), c);
+  let x2 = params.q_scale * load_q(q_row(b, query_at(queries, t + 2u).token, h), c);
+  let x3 = params.q_scale * load_q(q_row(b, query_at(queries, t + 3u).token, h), c);
   let at = 4u * d * Q4 + t4;
   stage[at] = vec4f(x0.x, x1.x, x2.x, x3.x);
   stage[at + Q4] = vec4f(x0.y, x1.y, x2.y, x3.y);
@@ -117,15 +123,15 @@ fn stage_q(i: u32, b: u32, h: u32, t_first: u32, t_last: u32, d_first: u32) {
 }
 
 /// Four rows of k at four channels, transposed into stage behind q.
-fn stage_k(i: u32, b: u32, kv_head: u32, first: u32, end: u32, d_first: u32) {
+fn stage_k(i: u32, b: u32, kv_head: u32, tile: KeyTile, d_first: u32) {
   let d = i / K4;
   let j4 = i % K4;
-  let j = first + 4u * j4;
+  let j = 4u * j4;
   let c = d_first + d;
-  let x0 = load_k(kv_row(b, min(j, end - 1u), kv_head), c);
-  let x1 = load_k(kv_row(b, min(j + 1u, end - 1u), kv_head), c);
-  let x2 = load_k(kv_row(b, min(j + 2u, end - 1u), kv_head), c);
-  let x3 = load_k(kv_row(b, min(j + 3u, end - 1u), kv_head), c);
+  let x0 = load_key(key_row(tile, j, b, kv_head), c);
+  let x1 = load_key(key_row(tile, j + 1u, b, kv_head), c);
+  let x2 = load_key(key_row(tile, j + 2u, b, kv_head), c);
+  let x3 = load_key(key_row(tile, j + 3u, b, kv_head), c);
   let at = 4u * DEPTH4 * Q4 + 4u * d * K4 + j4;
   stage[at] = vec4f(x0.x, x1.x, x2.x, x3.x);
   stage[at + K4] = vec4f(x0.y, x1.y, x2.y, x3.y);
@@ -139,26 +145,27 @@ fn main(@builtin(workgroup_id) tile: vec3u, @builtin(local_invocation_index) thr
   let part = part_of(tile.z);
   let h = params.h0 + tile.y;
   let kv_head = h / params.group;
-  let t_first = params.t0 + tile.x * BLOCK_Q;
-  let t_last = min(t_first + BLOCK_Q, params.t1) - 1u;
+  let queries = queries_of(tile.x);
+  if is_empty(queries) { return; }
   let tx = thread % TX;
   let ty = thread / TX;
-  let t_own = t_first + ty * ROWS;
+  let own = ty * ROWS;
 
   @registers var acc: array<array<vec4f, VCOLS>, ROWS>;
   @registers var m: array<f32, ROWS>;
   @registers var l: array<f32, ROWS>;
   @unroll for (var r = 0u; r < ROWS; r++) { m[r] = FLOOR; }
 
-  let keys = key_range(part, t_first, t_last);
-  for (var first = keys.x; first < keys.y; first += BLOCK_KV) {
-    // s_ij = q_i . k_j, DEPTH channels at a time; a thread's keys are first + 4 (c TX + tx) + x
+  let keys = keys_of(queries, part);
+  var key_tile = first_tile(keys);
+  for (var n = 0u; n < keys.tiles; n++) {
+    // s_ij = q_i . k_j, DEPTH channels at a time; a thread's keys are 4 (c TX + tx) + x
     @registers var s: array<array<vec4f, COLS / 4>, ROWS>;
     for (var d_first = 0u; d_first < D4; d_first += DEPTH4) {
       let depth = min(DEPTH4, D4 - d_first);
       workgroupBarrier();
-      for (var i = thread; i < depth * Q4; i += THREADS) { stage_q(i, b, h, t_first, t_last, d_first); }
-      for (var i = thread; i < depth * K4; i += THREADS) { stage_k(i, b, kv_head, first, keys.y, d_first); }
+      for (var i = thread; i < depth * Q4; i += THREADS) { stage_q(i, b, h, queries, d_first); }
+      for (var i = thread; i < depth * K4; i += THREADS) { stage_k(i, b, kv_head, key_tile, d_first); }
       workgroupBarrier();
       for (var d = 0u; d < 4u * depth; d++) {
         let q_at = d * Q4 + ty * (ROWS / 4u);
@@ -173,12 +180,12 @@ fn main(@builtin(workgroup_id) tile: vec3u, @builtin(local_invocation_index) thr
         }
       }
     }
-    let masked = needs_mask(first, BLOCK_KV, keys.y, t_first, t_last);
+    let masked = needs_mask(queries, key_tile);
     @unroll for (var r = 0u; r < ROWS; r++) {
+      let query = query_at(queries, own + r);
       @unroll for (var c = 0u; c < COLS / 4; c++) {
         @unroll for (var x = 0u; x < 4; x++) {
-          s[r][c][x] = score(s[r][c][x], masked, b, h, t_own + r,
-            first + 4u * (c * TX + tx) + x, keys.y);
+          s[r][c][x] = score(s[r][c][x], masked, b, h, query, key_tile, 4u * (c * TX + tx) + x);
         }
       }
     }
@@ -221,12 +228,12 @@ fn main(@builtin(workgroup_id) tile: vec3u, @builtin(local_invocation_index) thr
     }
 
     // acc_i += p_ij v_j, VALUE_KEYS keys at a time
-    let count = min(BLOCK_KV, keys.y - first);
+    let count = key_count(key_tile);
     for (var j_first = 0u; j_first < count; j_first += VALUE_KEYS) {
       let j_count = min(VALUE_KEYS, count - j_first);
       workgroupBarrier();
       for (var i = thread; i < j_count * V4; i += THREADS) {
-        stage[i] = load_v(kv_row(b, first + j_first + i / V4, kv_head), i % V4);
+        stage[i] = load_value(key_row(key_tile, j_first + i / V4, b, kv_head), i % V4);
       }
       workgroupBarrier();
       for (var j = 0u; j < j_count; j++) {
@@ -241,6 +248,7 @@ fn main(@builtin(workgroup_id) tile: vec3u, @builtin(local_invocation_index) thr
         }
       }
     }
+    key_tile = next_tile(keys, key_tile);
   }
 
   // l_i over the TX threads that share a row
@@ -249,10 +257,10 @@ fn main(@builtin(workgroup_id) tile: vec3u, @builtin(local_invocation_index) thr
   }
   workgroupBarrier();
   @unroll for (var r = 0u; r < ROWS; r++) {
-    if t_own + r <= t_last {
+    if has_query(queries, own + r) {
       var sum = 0.0;
       for (var i = 0u; i < TX; i++) { sum += maxima[i * Q4 + ty * (ROWS / 4u) + r / 4u][r % 4u]; }
-      let row = out_row(part, b, t_own + r, h);
+      let row = out_row(part, b, query_at(queries, own + r).token, h);
       let end = finish(m[r], sum, h, part);
       @unroll for (var n = 0u; n < VCOLS; n++) {
         if n * TX + tx < V4 { store_out(row, n * TX + tx, end.x * acc[r][n]); }

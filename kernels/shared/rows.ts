@@ -1,4 +1,10 @@
-import { type Access, type Binding, type TexelFormat, TEXTURE_WIDTH } from "../../gpu/program.ts";
+import {
+  type Access,
+  type Binding,
+  snakeCase,
+  type TexelFormat,
+  TEXTURE_WIDTH,
+} from "../../gpu/program.ts";
 
 /** Element types that kernels load and store. */
 export type Elem = "f32" | "f16";
@@ -14,7 +20,7 @@ export interface Accessor {
 
 /** A tensor as rows of `width` elements: all axes but the last, flattened. */
 export interface Rows {
-  /** Name of the binding; the functions are `load_<name>` and `store_<name>`. */
+  /** Name of the binding; the functions are `load_<name>` and `store_<name>`, in snake case. */
   readonly name: string;
   readonly elem: Elem;
   readonly width: number;
@@ -35,11 +41,12 @@ const UNPACK = "vec4f(unpack2x16float(x.x), unpack2x16float(x.y))";
  * faster than it loads from buffers (docs/performance.md).
  */
 export function reader({ name, elem, width }: Rows, source: InputSource): Accessor {
+  const id = snakeCase(name);
   const columns = Math.ceil(width / 4);
-  const head = `fn load_${name}(row: u32, c: u32) -> vec4f {`;
+  const head = `fn load_${id}(row: u32, c: u32) -> vec4f {`;
   if (source === "texture" && aligned(width)) {
     const format: TexelFormat = elem === "f32" ? "rgba32float" : "rg32uint";
-    const texel = `textureLoad(${name}, vec2u(at % ${TEXTURE_WIDTH}u, at / ${TEXTURE_WIDTH}u))`;
+    const texel = `textureLoad(${id}, vec2u(at % ${TEXTURE_WIDTH}u, at / ${TEXTURE_WIDTH}u))`;
     return accessor(name, "texture", `texture_storage_2d<${format}, read>`, [
       head,
       `  let at = row * ${columns}u + c;`,
@@ -47,42 +54,44 @@ export function reader({ name, elem, width }: Rows, source: InputSource): Access
     ]);
   }
   if (aligned(width)) {
-    const at = `${name}[(row - params.${name}_first) * ${columns}u + c]`;
+    const at = `${id}[(row - params.${id}_first) * ${columns}u + c]`;
     return elem === "f32"
       ? accessor(name, "read", "array<vec4f>", [head, `  return ${at};`])
       : accessor(name, "read", "array<vec2u>", [head, `  let x = ${at}; return ${UNPACK};`]);
   }
   const { binding, code } = elementReader({ name, elem, width });
-  return { binding, code: [code, raggedLoad(name, width)].join("\n") };
+  return { binding, code: [code, raggedLoad(id, width)].join("\n") };
 }
 
 /** Makes `element_<name>(row, d) -> f32`. */
 export function elementReader({ name, elem, width }: Rows): Accessor {
-  const element = elem === "f32" ? `${name}[e]` : `unpack2x16float(${name}[e >> 1u])[e & 1u]`;
+  const id = snakeCase(name);
+  const element = elem === "f32" ? `${id}[e]` : `unpack2x16float(${id}[e >> 1u])[e & 1u]`;
   return accessor(name, "read", elem === "f32" ? "array<f32>" : "array<u32>", [
-    `fn element_${name}(row: u32, d: u32) -> f32 {`,
-    `  let e = (row - params.${name}_first) * ${width}u + d;`,
+    `fn element_${id}(row: u32, d: u32) -> f32 {`,
+    `  let e = (row - params.${id}_first) * ${width}u + d;`,
     `  return ${element};`,
   ]);
 }
 
-function raggedLoad(name: string, width: number): string {
-  const columns = [0, 1, 2, 3].map((i) => `column_${name}(row, 4u * c + ${i}u)`);
+function raggedLoad(id: string, width: number): string {
+  const columns = [0, 1, 2, 3].map((i) => `column_${id}(row, 4u * c + ${i}u)`);
   return [
-    `fn column_${name}(row: u32, d: u32) -> f32 {`,
+    `fn column_${id}(row: u32, d: u32) -> f32 {`,
     `  if d >= ${width}u { return 0.0; }`,
-    `  return element_${name}(row, d);`,
+    `  return element_${id}(row, d);`,
     "}",
-    `fn load_${name}(row: u32, c: u32) -> vec4f { return vec4f(${columns.join(", ")}); }`,
+    `fn load_${id}(row: u32, c: u32) -> vec4f { return vec4f(${columns.join(", ")}); }`,
   ].join("\n");
 }
 
 /** Makes `store_<name>(row, c, x: vec4f)`, the counterpart of {@linkcode reader}. */
 export function writer({ name, elem, width }: Rows): Accessor {
+  const id = snakeCase(name);
   const columns = Math.ceil(width / 4);
-  const head = `fn store_${name}(row: u32, c: u32, x: vec4f) {`;
+  const head = `fn store_${id}(row: u32, c: u32, x: vec4f) {`;
   if (aligned(width)) {
-    const at = `${name}[(row - params.${name}_first) * ${columns}u + c]`;
+    const at = `${id}[(row - params.${id}_first) * ${columns}u + c]`;
     return elem === "f32"
       ? accessor(name, "read_write", "array<vec4f>", [head, `  ${at} = x;`])
       : accessor(name, "read_write", "array<vec2u>", [
@@ -91,22 +100,23 @@ export function writer({ name, elem, width }: Rows): Accessor {
       ]);
   }
   const { binding, code } = elementWriter({ name, elem, width });
-  const puts = ["x", "y", "z", "w"].map((x, i) => `  put_${name}(row, 4u * c + ${i}u, x.${x});`);
+  const puts = ["x", "y", "z", "w"].map((x, i) => `  put_${id}(row, 4u * c + ${i}u, x.${x});`);
   return { binding, code: [code, head, ...puts, "}"].join("\n") };
 }
 
 /** Makes `put_<name>(row, d, x: f32)`, which ignores columns beyond the width. */
 export function elementWriter({ name, elem, width }: Rows): Accessor {
+  const id = snakeCase(name);
   // neighbouring rows may share a word of two f16: each side replaces its own half
-  const put = elem === "f32" ? [`  ${name}[e] = x;`] : [
+  const put = elem === "f32" ? [`  ${id}[e] = x;`] : [
     "  let shift = 16u * (e & 1u);",
-    `  atomicAnd(&${name}[e >> 1u], ~(0xffffu << shift));`,
-    `  atomicOr(&${name}[e >> 1u], (pack2x16float(vec2f(x, 0.0)) & 0xffffu) << shift);`,
+    `  atomicAnd(&${id}[e >> 1u], ~(0xffffu << shift));`,
+    `  atomicOr(&${id}[e >> 1u], (pack2x16float(vec2f(x, 0.0)) & 0xffffu) << shift);`,
   ];
   return accessor(name, "read_write", elem === "f32" ? "array<f32>" : "array<atomic<u32>>", [
-    `fn put_${name}(row: u32, d: u32, x: f32) {`,
+    `fn put_${id}(row: u32, d: u32, x: f32) {`,
     `  if d >= ${width}u { return; }`,
-    `  let e = (row - params.${name}_first) * ${width}u + d;`,
+    `  let e = (row - params.${id}_first) * ${width}u + d;`,
     ...put,
   ]);
 }

@@ -1,14 +1,17 @@
 import type { BufferRange, Operation } from "../../gpu/recorder.ts";
 import type { TexelFormat } from "../../gpu/program.ts";
 import type { Tensor } from "../../gpu/tensor.ts";
-import { type AttentionPlan, biasRange, bytesOf, type Slice } from "./plan.ts";
+import { type AttentionPlan, biasRange } from "./plan.ts";
 import type { AttentionProblem } from "./problem.ts";
+import { bytesOf, type Range, type Slice } from "./tokens.ts";
 
 /** The tensors of one call. */
 export interface AttentionTensors {
   readonly q: Tensor;
   readonly k: Tensor;
   readonly v: Tensor;
+  /** Keys and values that every query sees. */
+  readonly additional: { readonly keys: Tensor; readonly values: Tensor } | null;
   readonly bias: Tensor | null;
   readonly sinks: Tensor | null;
   readonly out: Tensor;
@@ -42,29 +45,65 @@ export function queryRows(
   return [first, ((batch[1] - 1) * qLen + queries[1]) * heads];
 }
 
-/** Binds the queries of a slice and the keys and values of its parts, and numbers their first rows. */
-export function boundInputs(
-  slice: Slice,
-  call: AttentionCall,
-): { resources: Resources; q: number; k: number; v: number } {
+/** What a launch binds as inputs, and the parameters that number their first rows. */
+export interface BoundInputs {
+  readonly resources: Resources;
+  readonly params: Record<string, number>;
+}
+
+/** Binds the queries of a slice and the keys and values that they see. */
+export function boundInputs(slice: Slice, call: AttentionCall): BoundInputs {
   const { problem, plan, tensors } = call;
-  const { kvLen, kvHeads, headDim, valueDim } = problem;
-  const [partFirst, partEnd] = slice.parts.map((part) => Math.min(part * plan.partKeys, kvLen));
-  const first = (slice.batch[0] * kvLen + partFirst) * kvHeads;
-  const end = ((slice.batch[1] - 1) * kvLen + partEnd) * kvHeads;
-  const q = boundRows(tensors.q, queryRows(slice, problem), headDim, call);
-  const k = boundRows(tensors.k, [first, end], headDim, call);
-  const v = boundRows(tensors.v, [first, end], valueDim, call);
+  const { kvLen, kvHeads } = problem;
+  const rows = (perEntry: number, [first, end]: Range): Range => [
+    (slice.batch[0] * perEntry + first) * kvHeads,
+    ((slice.batch[1] - 1) * perEntry + end) * kvHeads,
+  ];
+  const seen = rows(kvLen, plan.tokens.keys(slice));
+  const { additional } = tensors;
+  const extra = rows(problem.additional?.count ?? 0, plan.tokens.additional(slice));
+  const bound = {
+    q: boundRows(tensors.q, queryRows(slice, problem), problem.headDim, call),
+    k: boundRows(tensors.k, seen, problem.headDim, call),
+    v: boundRows(tensors.v, seen, problem.valueDim, call),
+    ...(additional && {
+      additionalKeys: boundRows(additional.keys, extra, problem.headDim, call),
+      additionalValues: boundRows(additional.values, extra, problem.valueDim, call),
+    }),
+  };
+  const named = Object.entries(bound);
   return {
-    resources: { q: q.resource, k: k.resource, v: v.resource },
-    q: q.first,
-    k: k.first,
-    v: v.first,
+    resources: Object.fromEntries(named.map(([name, { resource }]) => [name, resource])),
+    params: {
+      ...NO_FIRST_ROWS,
+      ...Object.fromEntries(named.map(([name, { first }]) => [`${name}First`, first])),
+    },
   };
 }
 
-/** Copies a tensor into a texture. */
-export function texture(operation: Operation, tensor: Tensor): GPUTextureView {
+/** Copies the inputs of a call into textures, which every launch binds whole. */
+export function textureInputs(operation: Operation, { tensors }: AttentionCall): BoundInputs {
+  const { q, k, v, additional } = tensors;
+  const inputs = {
+    ...{ q, k, v },
+    ...(additional && { additionalKeys: additional.keys, additionalValues: additional.values }),
+  };
+  const resources = Object.fromEntries(
+    Object.entries(inputs).map(([name, tensor]) => [name, texture(operation, tensor)]),
+  );
+  return { resources, params: NO_FIRST_ROWS };
+}
+
+/** Parameters of inputs that are bound from their first row on. */
+export const NO_FIRST_ROWS = {
+  qFirst: 0,
+  kFirst: 0,
+  vFirst: 0,
+  additionalKeysFirst: 0,
+  additionalValuesFirst: 0,
+};
+
+function texture(operation: Operation, tensor: Tensor): GPUTextureView {
   const format: TexelFormat = tensor.dtype === "f16" ? "rg32uint" : "rgba32float";
   return operation.texture(tensor.buffer, tensor.size / 4, format);
 }

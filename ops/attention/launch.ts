@@ -12,12 +12,13 @@ import {
   boundRows,
   boundScores,
   queryRows,
-  texture,
+  textureInputs,
 } from "./bind.ts";
 import { launchNaive, naivePrograms } from "./launch_naive.ts";
 import { sharedParams, sliceParams } from "./params.ts";
-import { type AttentionPlan, length, type Slice } from "./plan.ts";
+import type { AttentionPlan } from "./plan.ts";
 import type { AttentionProblem } from "./problem.ts";
+import { length, type Slice } from "./tokens.ts";
 
 /** Where the rows of a round are written: the outputs, or scratch for parts that are merged. */
 interface Outputs {
@@ -43,7 +44,7 @@ const tiledPrograms = {
 export function attentionPrograms(problem: AttentionProblem, plan: AttentionPlan): Program[] {
   if (plan.schedule.kind === "naive") return Object.values(naivePrograms(plan.config));
   const tiled = tiledProgram(plan);
-  return plan.parts > 1 ? [tiled, mergeProgram(mergeConfig(problem))] : [tiled];
+  return plan.tokens.parts > 1 ? [tiled, mergeProgram(mergeConfig(problem))] : [tiled];
 }
 
 /** Records a planned call. */
@@ -64,19 +65,14 @@ function mergeConfig({ elem, valueDim, lse }: AttentionProblem) {
 }
 
 function launchTiled(operation: Operation, call: AttentionCall): void {
-  const { problem, plan, tensors } = call;
-  const { q, k, v } = tensors;
+  const { problem, plan } = call;
   const program = tiledProgram(plan);
-  const textures = plan.config.source === "texture"
-    ? { q: texture(operation, q), k: texture(operation, k), v: texture(operation, v) }
-    : null;
+  const textures = plan.config.source === "texture" ? textureInputs(operation, call) : null;
   for (const { rows, launches } of plan.rounds) {
-    const partial = plan.parts > 1 ? partialOutputs(operation, rows, call) : null;
+    const partial = plan.tokens.parts > 1 ? partialOutputs(operation, rows, call) : null;
     const outputs = partial ?? finalOutputs(rows, call);
     for (const slice of launches) {
-      const inputs = textures
-        ? { resources: textures, q: 0, k: 0, v: 0 }
-        : boundInputs(slice, call);
+      const inputs = textures ?? boundInputs(slice, call);
       const scores = boundScores(slice, call);
       operation.launch({
         program,
@@ -87,13 +83,11 @@ function launchTiled(operation: Operation, call: AttentionCall): void {
           ...(outputs.lse && { lse: outputs.lse.resource }),
         },
         params: {
-          ...sharedParams(problem, plan),
-          ...sliceParams(slice, problem),
+          ...sharedParams(problem),
+          ...sliceParams(slice, problem, plan),
+          ...inputs.params,
           partRows: outputs.partRows,
           biasFirst: scores.first,
-          qFirst: inputs.q,
-          kFirst: inputs.k,
-          vFirst: inputs.v,
           outFirst: outputs.out.first,
           lseFirst: outputs.lse?.first ?? 0,
         },
@@ -109,14 +103,13 @@ function grid(
   problem: AttentionProblem,
   plan: AttentionPlan,
 ): [number, number, number] {
-  const group = problem.heads / problem.kvHeads;
-  const kvHeads = length(slice.kvHeads);
-  const z = length(slice.batch) * length(slice.parts);
-  const queries = length(slice.queries);
   // split packs the queries of a group of heads into one row of workgroups
-  return plan.schedule.kind === "split"
-    ? [Math.ceil(queries * group / plan.tile), kvHeads, z]
-    : [Math.ceil(queries / plan.tile), kvHeads * group, z];
+  const group = plan.schedule.kind === "split" ? 1 : problem.heads / problem.kvHeads;
+  return [
+    plan.tokens.queryTiles(slice.queries),
+    length(slice.kvHeads) * group,
+    length(slice.batch) * length(slice.parts),
+  ];
 }
 
 function finalOutputs(rows: Slice, call: AttentionCall): Outputs {
@@ -138,8 +131,8 @@ function partialOutputs(
   const [first, end] = queryRows(rows, problem);
   const partRows = end - first;
   const columns = 4 * Math.ceil(problem.valueDim / 4);
-  const out = operation.scratch(plan.parts * partRows * columns * 4);
-  const lse = operation.scratch(Math.max(16, plan.parts * partRows * 4));
+  const out = operation.scratch(plan.tokens.parts * partRows * columns * 4);
+  const lse = operation.scratch(Math.max(16, plan.tokens.parts * partRows * 4));
   return { out: { resource: out, first }, lse: { resource: lse, first }, partRows };
 }
 
@@ -163,7 +156,7 @@ function merge(
     },
     params: {
       rows: partial.partRows,
-      parts: plan.parts,
+      parts: plan.tokens.parts,
       partialFirst: 0,
       // rows of the round count from 0 in the kernel
       outFirst: final.out.first - first,

@@ -1,7 +1,7 @@
 import type { Operation } from "../../gpu/recorder.ts";
 import { NAIVE_THREADS, naiveAttention } from "../../kernels/attention/naive.ts";
 import { once } from "../once.ts";
-import { type AttentionCall, boundScores } from "./bind.ts";
+import { type AttentionCall, boundScores, NO_FIRST_ROWS } from "./bind.ts";
 import { sharedParams, sliceParams } from "./params.ts";
 
 /** The three programs of the baseline. */
@@ -19,13 +19,11 @@ export function launchNaive(operation: Operation, call: AttentionCall): void {
       buffer,
     }));
     const params = {
-      ...sharedParams(problem, plan),
-      ...sliceParams(rows, problem),
+      ...sharedParams(problem),
+      ...sliceParams(rows, problem, plan),
       partRows: 0,
       biasFirst: 0,
-      qFirst: 0,
-      kFirst: 0,
-      vFirst: 0,
+      ...NO_FIRST_ROWS,
       outFirst: 0,
       lseFirst: 0,
     };

@@ -73,7 +73,7 @@ export function attention<T extends "f32" | "f16">(
     launchAttention(operation, {
       problem,
       plan,
-      tensors: { q, k, v, bias, sinks, out, lse },
+      tensors: { q, k, v, additional: null, bias, sinks, out, lse },
       alignment: gpu.limits.minStorageBufferOffsetAlignment,
     });
     return { out, ...(lse && { lse }) };

@@ -1,19 +1,9 @@
 import type { AttentionConfig } from "../../kernels/attention/config.ts";
-import { workgroupIterations } from "../../kernels/attention/workgroup.ts";
 import type { GpuLimits } from "../../gpu/limits.ts";
+import { bandTokens } from "./band.ts";
 import type { AttentionProblem } from "./problem.ts";
 import { type AttentionSchedule, chooseSchedule, type PlanDevice } from "./schedule.ts";
-
-/** Half-open ranges of batch entries, queries, kv heads and parts of the keys. */
-export interface Slice {
-  readonly batch: Range;
-  readonly queries: Range;
-  readonly kvHeads: Range;
-  readonly parts: Range;
-}
-
-/** From the first index to one past the last. */
-export type Range = readonly [number, number];
+import { bytesOf, length, type Range, type Slice, type TokenPlan } from "./tokens.ts";
 
 /** Launches whose outputs are complete, or are merged from their parts, before the next round. */
 export interface Round {
@@ -28,12 +18,8 @@ export interface AttentionPlan {
   readonly schedule: AttentionSchedule;
   /** What the kernel must know when compiled, less the schedule's own sizes. */
   readonly config: AttentionConfig;
-  /** Parts that the keys are divided into; more than one needs a merge. */
-  readonly parts: number;
-  /** Keys of a part. */
-  readonly partKeys: number;
-  /** Queries (rows of a kv head, for split) of a workgroup. */
-  readonly tile: number;
+  /** How tokens are tiled, cut and divided. */
+  readonly tokens: TokenPlan;
   readonly rounds: readonly Round[];
 }
 
@@ -48,24 +34,34 @@ const WORK_BUDGET = 2 ** 34;
  */
 export function planAttention(problem: AttentionProblem, device: PlanDevice): AttentionPlan {
   const schedule = chooseSchedule(problem, device);
-  const { parts, partKeys } = divideKeys(problem, schedule, device.limits);
-  const partial = parts > 1;
+  const plan = planTokens(problem, schedule, bandTokens(problem, schedule, device.limits), device);
+  if (schedule.kind === "naive") checkNaive(problem, plan, device.limits);
+  return plan;
+}
+
+/** Cuts the work of a schedule whose tokens are tiled already. */
+export function planTokens(
+  problem: AttentionProblem,
+  schedule: AttentionSchedule,
+  tokens: TokenPlan,
+  { limits }: Pick<PlanDevice, "limits">,
+): AttentionPlan {
+  const partial = tokens.parts > 1;
   const config: AttentionConfig = {
     elem: problem.elem,
     outElem: partial ? "f32" : problem.elem,
     headDim: problem.headDim,
     valueDim: problem.valueDim,
-    banded: problem.band !== null,
+    pattern: tokens.pattern,
+    additional: problem.additional !== null,
     softcap: problem.softcap !== null,
     bias: problem.bias?.elem ?? null,
     sinks: problem.sinks?.elem ?? null,
     lse: problem.lse || partial,
     source: "source" in schedule ? schedule.source : "buffer",
   };
-  const draft = { schedule, config, parts, partKeys, tile: tileOf(schedule) };
-  const plan = { ...draft, rounds: cutRounds(problem, draft, device.limits) };
-  if (schedule.kind === "naive") checkNaive(problem, plan, device.limits);
-  return plan;
+  const draft = { schedule, config, tokens };
+  return { ...draft, rounds: cutRounds(problem, draft, limits) };
 }
 
 /** The baseline is not cut up: it measures, it does not serve. */
@@ -74,65 +70,11 @@ function checkNaive(problem: AttentionProblem, plan: AttentionPlan, limits: GpuL
   const scores = 4 * batch * heads * qLen * kvLen;
   const launches = plan.rounds.flatMap(({ launches }) => launches).length;
   const grids = Math.ceil(batch * heads / limits.maxComputeWorkgroupsPerDimension);
-  const pieces = plan.parts * Math.max(launches, grids);
+  const pieces = plan.tokens.parts * Math.max(launches, grids);
   if (pieces <= 1 && scores <= limits.maxStorageBufferBindingSize) return;
   throw new RangeError(
     `Cannot plan attention as the naive schedule must run in one piece: it needs ${pieces} pieces and ${scores} bytes of scores, the device allows ${limits.maxStorageBufferBindingSize}`,
   );
-}
-
-function tileOf(schedule: AttentionSchedule): number {
-  switch (schedule.kind) {
-    case "naive":
-      return 1;
-    case "workgroup":
-      return schedule.blockQ;
-    case "subgroup":
-      return schedule.lanes * schedule.rows;
-    case "split":
-      return schedule.rows;
-  }
-}
-
-/** Loop iterations of an invocation per key, the one that ends a loop included; an upper bound. */
-function iterationsPerKey(schedule: AttentionSchedule, problem: AttentionProblem): number {
-  switch (schedule.kind) {
-    case "naive":
-      return 3;
-    case "subgroup":
-      return (schedule.exchange === "shuffle" ? schedule.lanes + 2 : 1) / schedule.lanes;
-    case "split":
-      return 1 / schedule.threads;
-    case "workgroup":
-      return workgroupIterations(schedule, problem.headDim, problem.valueDim) / schedule.blockKv;
-  }
-}
-
-function divideKeys(
-  problem: AttentionProblem,
-  schedule: AttentionSchedule,
-  limits: GpuLimits,
-): { parts: number; partKeys: number } {
-  const { kvLen } = problem;
-  const looped = 0.9 * limits.maxLoopIterations / iterationsPerKey(schedule, problem);
-  const bound = keysOfBinding(problem, schedule, limits);
-  const longest = Math.max(1, Math.floor(Math.min(looped, bound)));
-  const wanted = schedule.kind === "split" ? schedule.parts : 1;
-  const partKeys = Math.max(1, Math.min(longest, Math.ceil(kvLen / wanted)));
-  return { parts: Math.max(1, Math.ceil(kvLen / partKeys)), partKeys };
-}
-
-/** Keys whose k or v rows one binding holds; alignment may cost a few rows. */
-function keysOfBinding(
-  problem: AttentionProblem,
-  schedule: AttentionSchedule,
-  limits: GpuLimits,
-): number {
-  if ("source" in schedule && schedule.source === "texture") return Infinity;
-  const dim = Math.max(problem.headDim, problem.valueDim);
-  const bytes = dim * bytesOf(problem.elem) * problem.kvHeads;
-  const slack = limits.minStorageBufferOffsetAlignment * dim * bytesOf(problem.elem);
-  return (limits.maxStorageBufferBindingSize - slack) / bytes;
 }
 
 type Draft = Omit<AttentionPlan, "rounds">;
@@ -144,36 +86,35 @@ function cutRounds(problem: AttentionProblem, plan: Draft, limits: GpuLimits): R
     batch: [0, batch],
     queries: [0, qLen],
     kvHeads: [0, kvHeads],
-    parts: [0, plan.parts],
+    parts: [0, plan.tokens.parts],
   };
-  const rounds = cut(
-    whole,
-    ["batch", "queries"],
-    (slice) => roundFits(slice, problem, plan, limits),
-  );
+  const steps = { batch: 1, parts: 1, kvHeads: 1, queries: plan.tokens.queryStep };
+  const { parts: _parts, kvHeads: _kvHeads, ...rowSteps } = steps;
+  const rounds = cut(whole, rowSteps, (slice) => roundFits(slice, problem, plan, limits));
   return rounds.map((rows) => ({
     rows,
-    launches: cut(
-      rows,
-      ["batch", "parts", "kvHeads", "queries"],
-      (slice) => launchFits(slice, problem, plan, limits),
-    ),
+    launches: cut(rows, steps, (slice) => launchFits(slice, problem, plan, limits)),
   }));
 }
 
-/** Halves a slice along the first axis that can be halved until every piece fits. */
+/**
+ * Halves a slice along the first axis that can be halved until every piece fits; `steps` names the
+ * axes in order, with what borders between pieces are multiples of.
+ */
 function cut(
   slice: Slice,
-  axes: readonly (keyof Slice)[],
+  steps: Partial<Record<keyof Slice, number>>,
   fits: (slice: Slice) => boolean,
 ): Slice[] {
   if (fits(slice)) return [slice];
-  const axis = axes.find((axis) => slice[axis][1] - slice[axis][0] > 1);
-  if (axis === undefined) return [slice];
-  const [first, end] = slice[axis];
-  const middle = (first + end) >> 1;
-  const halves: Range[] = [[first, middle], [middle, end]];
-  return halves.flatMap((half) => cut({ ...slice, [axis]: half }, axes, fits));
+  for (const [axis, step] of Object.entries(steps) as [keyof Slice, number][]) {
+    const [first, end] = slice[axis];
+    const middle = first + Math.max(step, (end - first >> 1) - (end - first >> 1) % step);
+    if (middle >= end) continue;
+    const halves: Range[] = [[first, middle], [middle, end]];
+    return halves.flatMap((half) => cut({ ...slice, [axis]: half }, steps, fits));
+  }
+  return [slice];
 }
 
 /** Whether the rows of q, out and the partial results fit their bindings. */
@@ -188,11 +129,11 @@ function roundFits(
   // a row of q, out or lse; partial results are whole vec4s
   const q = Math.max(4, bytesOf(elem) * Math.max(headDim, valueDim));
   const slack = limits.minStorageBufferOffsetAlignment * q;
-  const partial = plan.parts > 1 ? plan.parts * 16 * Math.ceil(valueDim / 4) : 0;
+  const partial = plan.tokens.parts > 1 ? plan.tokens.parts * 16 * Math.ceil(valueDim / 4) : 0;
   const largest = limits.maxStorageBufferBindingSize;
   const merges = rows * Math.ceil(valueDim / 4) / 64;
   return rows * q + slack <= largest && rows * partial <= largest &&
-    (plan.parts === 1 || merges <= limits.maxComputeWorkgroupsPerDimension);
+    (plan.tokens.parts === 1 || merges <= limits.maxComputeWorkgroupsPerDimension);
 }
 
 /** Whether one dispatch can do a slice. */
@@ -202,22 +143,23 @@ function launchFits(
   plan: Draft,
   limits: GpuLimits,
 ): boolean {
-  const { kvLen, kvHeads, heads, headDim, valueDim, elem, bias } = problem;
-  const [batch, queries, parts] = [slice.batch, slice.queries, slice.parts].map(length);
+  const { kvLen, kvHeads, heads, headDim, valueDim, elem, bias, additional } = problem;
+  const { tokens } = plan;
+  const [batch, parts] = [length(slice.batch), length(slice.parts)];
   const headCount = length(slice.kvHeads) * (heads / kvHeads);
   const { maxComputeWorkgroupsPerDimension: groups, maxStorageBufferBindingSize: largest } = limits;
-  const keys = Math.min(kvLen, parts * plan.partKeys);
-  const work = batch * queries * headCount * keys * (headDim + valueDim);
+  const work = batch * headCount * tokens.pairs(slice) * (headDim + valueDim);
   const dim = Math.max(headDim, valueDim) * bytesOf(elem);
-  const kv = ((batch - 1) * kvLen + keys) * kvHeads * dim +
-    limits.minStorageBufferOffsetAlignment * dim;
-  const fromTexture = plan.config.source === "texture";
+  const slack = limits.minStorageBufferOffsetAlignment * dim;
+  const rowsFit = (perEntry: number, range: Range): boolean =>
+    ((batch - 1) * perEntry + length(range)) * kvHeads * dim + slack <= largest;
+  const inputsFit = plan.config.source === "texture" ||
+    (rowsFit(kvLen, tokens.keys(slice)) &&
+      (additional === null || rowsFit(additional.count, tokens.additional(slice))));
   const [biasFirst, biasEnd] = bias ? biasRange(slice, problem) : [0, 0];
-  const tiles = plan.schedule.kind === "split" ? queries * (heads / kvHeads) : queries;
-  return work <= WORK_BUDGET &&
-    (fromTexture || kv <= largest) &&
+  return work <= WORK_BUDGET && inputsFit &&
     (biasEnd - biasFirst) * bytesOf(bias?.elem ?? "f32") + 2 * 256 <= largest &&
-    Math.ceil(tiles / plan.tile) <= groups && headCount <= groups && batch * parts <= groups;
+    tokens.queryTiles(slice.queries) <= groups && headCount <= groups && batch * parts <= groups;
 }
 
 /** Elements of the bias that a slice reads. */
@@ -228,14 +170,4 @@ export function biasRange(slice: Slice, problem: AttentionProblem): Range {
   const last = b * (slice.batch[1] - 1) + h * (slice.kvHeads[1] * group - 1) +
     t * (slice.queries[1] - 1);
   return [first, last + problem.kvLen];
-}
-
-/** Elements of a range. */
-export function length([first, end]: Range): number {
-  return end - first;
-}
-
-/** Bytes of an element. */
-export function bytesOf(elem: "f32" | "f16"): number {
-  return elem === "f16" ? 2 : 4;
 }

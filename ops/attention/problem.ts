@@ -4,6 +4,15 @@ import type { Tensor } from "../../gpu/tensor.ts";
 import { checkOptionNames } from "../../gpu/options.ts";
 import { checkDType, checkRank, checkShared, checkTensors } from "../tensors.ts";
 import type { AttentionSchedule } from "./schedule.ts";
+import {
+  areCopyable,
+  type AttentionSizes,
+  checkElem,
+  checkLse,
+  checkScale,
+  checkSizes,
+  isFiniteF32,
+} from "./sizes.ts";
 
 /** Options of {@linkcode attention}; B batch, T queries, S keys, Hq query heads. */
 export interface AttentionOptions {
@@ -68,15 +77,9 @@ export interface ScoreInput {
   readonly strides: readonly number[];
 }
 
-/** B, T, S, Hq, Hkv, D and Dv. */
-export interface AttentionSizes {
-  readonly batch: number;
-  readonly qLen: number;
-  readonly kvLen: number;
-  readonly heads: number;
-  readonly kvHeads: number;
-  readonly headDim: number;
-  readonly valueDim: number;
+/** Keys and values of their own count, E. */
+export interface AdditionalKeys {
+  readonly count: number;
 }
 
 /** What attention is to compute, validated; no tensors and no GPU. */
@@ -84,6 +87,8 @@ export interface AttentionProblem extends AttentionSizes {
   readonly elem: "f32" | "f16";
   readonly scale: number;
   readonly band: Band | null;
+  /** Keys that every query sees beside those of its pattern. */
+  readonly additional: AdditionalKeys | null;
   readonly softcap: number | null;
   readonly bias: ScoreInput | null;
   readonly sinks: ScoreInput | null;
@@ -106,8 +111,6 @@ const OPTIONS: readonly (keyof AttentionOptions)[] = [
   "lse",
   "schedule",
 ];
-/** Largest head dim. */
-export const MAX_DIM = 256;
 /** Far beyond any length, and safe to add to one in 32 bits. */
 const UNBOUNDED = 2 ** 30;
 
@@ -126,18 +129,19 @@ export function attentionProblem(
     ...(bias !== undefined && { bias }),
   });
   const sizes = checkShapes(q, k, v);
-  if (typeof lse !== "boolean") fail(`lse must be true or false: lse is ${kindOf(lse)}`);
+  checkLse(ACTION, lse);
   if (normalizer !== "softmax") fail(`normalizer must be "softmax": normalizer is ${normalizer}`);
   const problem: AttentionProblem = {
     ...sizes,
-    elem: checkElem(q, k, v),
-    scale: checkScale(options.scale, sizes.headDim),
+    elem: checkElem(ACTION, { q, k, v }),
+    scale: checkScale(ACTION, options.scale, sizes.headDim),
     band: checkBand(options, sizes.qLen, sizes.kvLen),
+    additional: null,
     softcap: checkSoftcap(options.softcap),
     bias: bias ? checkBias(bias, sizes) : null,
     sinks: sinks ? checkSinks(sinks, sizes.heads) : null,
     lse,
-    copyable: [q, k, v].every(({ buffer }) => (buffer.usage & GPUBufferUsage.COPY_SRC) !== 0),
+    copyable: areCopyable([q, k, v]),
     schedule,
   };
   return { problem, gpu };
@@ -157,10 +161,11 @@ export function attentionProblemOf(
   const { batch, qLen, kvLen, heads, kvHeads, headDim, valueDim } = plain;
   const { dtype, scale, causal, window, softcap } = plain;
   return {
-    ...checkSizes({ batch, qLen, kvLen, heads, kvHeads, headDim, valueDim }),
+    ...checkSizes(ACTION, { batch, qLen, kvLen, heads, kvHeads, headDim, valueDim }),
     elem: dtype,
-    scale: checkScale(scale, headDim),
+    scale: checkScale(ACTION, scale, headDim),
     band: checkBand({ ...(causal && { causal }), ...(window && { window }) }, qLen, kvLen),
+    additional: null,
     softcap: checkSoftcap(softcap),
     bias: null,
     sinks: null,
@@ -179,47 +184,7 @@ function checkShapes(q: Tensor, k: Tensor, v: Tensor): AttentionSizes {
   checkShared(ACTION, "a length", { k: kvLen, v: vLen });
   checkShared(ACTION, "heads", { k: kvHeads, v: vHeads });
   checkShared(ACTION, "a head dim", { q: headDim, k: kDim });
-  return checkSizes({ batch, qLen, kvLen, heads, kvHeads, headDim, valueDim });
-}
-
-function checkSizes(sizes: AttentionSizes): AttentionSizes {
-  const { heads, kvHeads, headDim, valueDim } = sizes;
-  for (const [name, dim] of Object.entries({ "head dim": headDim, "value dim": valueDim })) {
-    if (dim < 1 || dim > MAX_DIM) {
-      throw new RangeError(
-        `Cannot ${ACTION} as the ${name} must be 1 to ${MAX_DIM}: current ${name} is ${dim}`,
-      );
-    }
-  }
-  if (heads < 1 || kvHeads < 1 || heads % kvHeads !== 0) {
-    fail(
-      `the heads of q must be a multiple of those of k: current heads are q=${heads}, k=${kvHeads}`,
-    );
-  }
-  return sizes;
-}
-
-function checkElem(q: Tensor, k: Tensor, v: Tensor): "f32" | "f16" {
-  const elem = checkDType(ACTION, "q", q, ["f32", "f16"]);
-  if (k.dtype !== elem || v.dtype !== elem) {
-    fail(`q, k and v must share a dtype: current dtypes are q=${elem}, k=${k.dtype}, v=${v.dtype}`);
-  }
-  return elem;
-}
-
-function checkScale(scale: unknown, headDim: number): number {
-  if (scale === undefined) return headDim ** -0.5;
-  if (typeof scale !== "number" || !isFiniteF32(scale)) {
-    throw new RangeError(
-      `Cannot ${ACTION} as scale must be a finite f32: scale is ${kindOf(scale)}`,
-    );
-  }
-  return scale;
-}
-
-/** Whether a value, also in base 2, is finite on the device. */
-function isFiniteF32(value: number): boolean {
-  return Number.isFinite(Math.fround(value * Math.LOG2E));
+  return checkSizes(ACTION, { batch, qLen, kvLen, heads, kvHeads, headDim, valueDim });
 }
 
 function checkSoftcap(softcap: unknown): number | null {

@@ -102,8 +102,9 @@ const MANY_KEYS = 256;
 
 /** The sources that a problem and a device allow, the faster one first. */
 function sources(problem: AttentionProblem, { adapter, limits }: PlanDevice): InputSource[] {
-  const { batch, qLen, heads, kvLen, kvHeads, headDim, valueDim } = problem;
-  const rows = batch * Math.max(qLen * heads, kvLen * kvHeads);
+  const { batch, qLen, heads, kvLen, kvHeads, headDim, valueDim, additional } = problem;
+  const keys = Math.max(kvLen, additional?.count ?? 0);
+  const rows = batch * Math.max(qLen * heads, keys * kvHeads);
   const texels = rows * Math.max(headDim, valueDim) / 4;
   const possible = problem.copyable && aligned(headDim) && aligned(valueDim) &&
     texels <= (limits.maxTextureDimension2D - 2) * TEXTURE_WIDTH;

@@ -68,16 +68,22 @@ const HELP = {
     ...["dtype f32|f16", "causal", "window L,R", "schedule NAME", "runs N", "compare naive"],
     "sweep KEY=A..B",
   ],
-  show: ["q-len N", "dtype f32|f16", "schedule NAME"],
+  show: ["q-len N", "dtype f32|f16", "schedule NAME", "layout XxYxZ", "out FILE"],
+  "show wgsl attention": ["q-len N", "causal ", "schedule NAME"],
+  "show pattern attention": ["q-len N", "kv-len N", "causal ", "window L,R", "out FILE"],
+  "show pattern neighborhoodAttention": [
+    ...["layout XxYxZ", "window-size N|NxN…", "stride N|NxN…", "dilation N|NxN…"],
+    ...["causal true|false,…", "queries XxY,XxY…", "out FILE"],
+  ],
   run: ["inputs DIR", "options JSON", "outputs DIR", "repeat FILE"],
 };
 
 for (const [command, flags] of Object.entries(HELP)) {
   Deno.test(`main() shows every flag of ${command} for --help`, async () => {
-    const { code, stdout, stderr } = await tessera([command, "--help"], NO_ADAPTER);
+    const { code, stdout, stderr } = await tessera([...words(command), "--help"], NO_ADAPTER);
 
     assertEquals([code, stderr], [0, ""]);
-    assertStringIncludes(stdout, `tessera ${command}`);
+    assertStringIncludes(stdout, `tessera ${words(command)[0]}`);
     for (const flag of [...flags, "json", "help"]) assertStringIncludes(stdout, `\n  --${flag} `);
   });
 }
@@ -101,6 +107,23 @@ const MISTAKES: Readonly<Record<string, string>> = {
   "profile attention --compare fast": '--compare must be one of naive, current value is "fast"',
   "profile attention --sweep t=8":
     '--sweep must be KEY=A..B with KEY among t, q-len, kv-len, batch, heads, head-dim and 1 <= A <= B, current value is "t=8"',
+  "show pattern attention --layout 8": 'unknown flag "--layout", the nearest is "--out"',
+  "show pattern neighborhoodAttention --windw-size 8":
+    'unknown flag "--windw-size", the nearest is "--window-size"',
+  "show pattern attention --q-len 0": '--q-len must be an integer >= 1, current value is "0"',
+  "show pattern attention --out picture.gif":
+    '--out must end in .svg or .png, current value is "picture.gif"',
+  "show pattern neighborhoodAttention --window-size 3": "--layout must be given",
+  "show pattern neighborhoodAttention --layout 8 --window-size 3 --queries 0":
+    "--queries needs 2 or 3 token axes, the matrix of one axis shows all queries: --layout is 8",
+  ...Object.fromEntries(
+    ["8x0", "0", "0x0x0", "0x", "0x0,", "-1x0", "axb", "1e0x0", "0x0,".repeat(7) + "0x0"].map(
+      (queries) => [
+        `show pattern neighborhoodAttention --layout 8x9 --window-size 3 --queries=${queries}`,
+        `--queries must be at most 7 tokens of the layout 8x9, such as 0x0, current value is "${queries}"`,
+      ],
+    ),
+  ),
   "profile atention":
     'an operator must be named, attention is the only one, current value is "atention"',
 };
@@ -117,8 +140,75 @@ for (const [line, message] of Object.entries(MISTAKES)) {
 Deno.test("main() exits 2 for something that cannot be shown", async () => {
   const called = await tessera(["show", "pattern"], NO_ADAPTER);
 
-  const stderr = 'Cannot show "pattern": what can be shown is "wgsl attention"\n';
+  const stderr =
+    'Cannot show "pattern": what can be shown is "pattern attention", "pattern neighborhoodAttention", "wgsl attention"\n';
   assertEquals(called, { code: 2, stdout: "", stderr });
+});
+
+Deno.test("main() draws who sees whom without an adapter", async () => {
+  const called = await tessera(words("show --causal pattern attention --q-len 2"), NO_ADAPTER);
+
+  const stdout = [
+    "Attention, 2 queries, 2 keys, causal",
+    "",
+    "       key",
+    "query  0 1",
+    "    0  # ·",
+    "    1  # #",
+    "",
+    "# seen by the query",
+    "· not seen",
+    "",
+  ].join("\n");
+  assertEquals(called, { code: 0, stdout, stderr: "" });
+});
+
+Deno.test("main() prints one document for show pattern --json", async () => {
+  const document = await json(
+    "show pattern neighborhoodAttention --layout 2x3 --window-size 2 --queries 1x2 --causal true,false",
+  );
+
+  assertEquals(document, {
+    operator: "neighborhoodAttention",
+    title: "2-D, 2 × 3 tokens, window 2 × 2, causal on axis 0",
+    legend: [
+      { marks: "1#", text: "query 1,2 and the 4 keys that it sees" },
+      { marks: "·", text: "not seen" },
+    ],
+    panels: [{ rows: ["·##", "·#1"] }],
+  });
+});
+
+Deno.test("main() writes pictures with the launcher's permissions", async () => {
+  const directory = Deno.makeTempDirSync({ prefix: "tessera-main-" });
+  try {
+    const line = "show pattern neighborhoodAttention --layout 8 --window-size 3";
+    for (const name of ["a.svg", "a.PNG"]) {
+      const out = `${directory}/${name}`;
+      const called = await tessera([...words(line), "--out", out], NO_ADAPTER);
+
+      assertEquals(called, { code: 0, stdout: `${out}\n`, stderr: "" });
+      const start = new TextDecoder("latin1").decode(Deno.readFileSync(out)).slice(1, 4);
+      assertEquals(start, name.slice(2));
+    }
+  } finally {
+    Deno.removeSync(directory, { recursive: true });
+  }
+});
+
+Deno.test("main() exits 1 where a picture cannot be drawn or written", async () => {
+  const line = "show pattern neighborhoodAttention --layout 8 --window-size";
+
+  const small = await tessera(words(`${line} 9`), NO_ADAPTER);
+  const lost = await tessera(words(`${line} 3 --out never-written/a.svg`), NO_ADAPTER);
+
+  assertEquals([small.code, small.stdout], [1, ""]);
+  assertEquals(
+    small.stderr,
+    "Cannot show neighborhood attention as windowSize times dilation must not exceed the axis: axis 0 has 8 tokens, windowSize is 9, dilation is 1\n",
+  );
+  assertEquals([lost.code, lost.stdout], [1, ""]);
+  assertStringIncludes(lost.stderr, "Cannot write to never-written/a.svg: ");
 });
 
 for (

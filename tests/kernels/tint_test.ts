@@ -42,7 +42,8 @@ const BASE: AttentionConfig = {
   outElem: "f32",
   headDim: 8,
   valueDim: 16,
-  banded: false,
+  pattern: { kind: "band", banded: false },
+  additional: false,
   softcap: false,
   bias: null,
   sinks: null,
@@ -53,14 +54,14 @@ const BASE: AttentionConfig = {
 /** Each option alone, all of them together, and a partial result. */
 const OPTIONS: readonly Partial<AttentionConfig>[] = [
   {},
-  { banded: true },
+  { pattern: { kind: "band", banded: true } },
   { softcap: true },
   { bias: "f32" },
   { bias: "f16" },
   { sinks: "f32" },
   { sinks: "f16" },
   { lse: true },
-  { banded: true, softcap: true, bias: "f16", sinks: "f32", lse: true },
+  { pattern: { kind: "band", banded: true }, softcap: true, bias: "f16", sinks: "f32", lse: true },
 ];
 
 /** Storage and dims: whole vec4s from buffers and textures, and rows that fill none. */

@@ -4,7 +4,8 @@ import type { BufferRange, Launch, Operation } from "../../gpu/recorder.ts";
 import { workgroupBytes, workgroupThreads } from "../../kernels/attention/workgroup.ts";
 import { splitBytes } from "../../kernels/attention/split.ts";
 import { attentionPrograms, launchAttention } from "../../ops/attention/launch.ts";
-import { type AttentionPlan, planAttention, type Slice } from "../../ops/attention/plan.ts";
+import { type AttentionPlan, planAttention } from "../../ops/attention/plan.ts";
+import type { Slice } from "../../ops/attention/tokens.ts";
 import type { AttentionProblem } from "../../ops/attention/problem.ts";
 import {
   type AttentionSchedule,
@@ -58,6 +59,7 @@ function problem(changes: Partial<AttentionProblem> = {}): AttentionProblem {
     elem: "f32",
     scale: 1,
     band: null,
+    additional: null,
     softcap: null,
     bias: null,
     sinks: null,
@@ -74,6 +76,7 @@ function names(changes: Partial<AttentionProblem>, on: PlanDevice, kind = ""): s
 }
 
 const ranges = (slices: readonly Slice[], axis: keyof Slice) => slices.map((slice) => slice[axis]);
+const partKeys = (plan: AttentionPlan): number => plan.tokens.params(plan.rounds[0].rows).partKeys;
 const allLaunches = (plan: AttentionPlan): Slice[] =>
   plan.rounds.flatMap(({ launches }) => [...launches]);
 
@@ -230,13 +233,15 @@ Deno.test("planAttention() runs a common problem as one launch", () => {
   const whole: Slice = { batch: [0, 1], queries: [0, 1024], kvHeads: [0, 8], parts: [0, 1] };
 
   assertEquals(plan.rounds, [{ rows: whole, launches: [whole] }]);
-  assertEquals([plan.parts, plan.partKeys, plan.tile], [1, 1024, 64]);
+  assertEquals([plan.tokens.parts, partKeys(plan)], [1, 1024]);
+  assertEquals(plan.tokens.queryTiles([0, 1024]), 16);
   assertEquals(plan.config, {
     elem: "f32",
     outElem: "f32",
     headDim: 64,
     valueDim: 64,
-    banded: false,
+    pattern: { kind: "band", banded: false },
+    additional: false,
     softcap: false,
     bias: null,
     sinks: null,
@@ -263,7 +268,8 @@ Deno.test("planAttention() tells the kernel what the problem has", () => {
     outElem: "f16",
     headDim: 64,
     valueDim: 64,
-    banded: true,
+    pattern: { kind: "band", banded: true },
+    additional: false,
     softcap: true,
     bias: "f32",
     sinks: "f16",
@@ -280,7 +286,7 @@ Deno.test("planAttention() has nothing to run without queries", () => {
 Deno.test("planAttention() runs queries without keys", () => {
   const plan = planAttention(problem({ kvLen: 0 }), NVIDIA);
 
-  assertEquals([plan.parts, allLaunches(plan).length], [1, 1]);
+  assertEquals([plan.tokens.parts, allLaunches(plan).length], [1, 1]);
 });
 
 Deno.test("planAttention() cuts rounds by batch where a binding holds few entries", () => {
@@ -298,14 +304,14 @@ Deno.test("planAttention() cuts rounds by queries where a binding holds less tha
   const rows = plan.rounds.map(({ rows }) => rows);
 
   assertEquals(ranges(rows, "queries"), [[0, 256], [256, 512], [512, 768], [768, 1024]]);
-  assertEquals(plan.parts, 1);
+  assertEquals(plan.tokens.parts, 1);
 });
 
 Deno.test("planAttention() divides keys that exceed a binding, and merges", () => {
   // a key takes 2 KiB over the 8 heads
   const plan = planAttention(problem({ kvLen: 2 ** 17, qLen: 64 }), NVIDIA);
 
-  assertEquals([plan.parts, plan.partKeys], [3, 65532]);
+  assertEquals([plan.tokens.parts, partKeys(plan)], [3, 65532]);
   assertEquals([plan.config.lse, plan.config.outElem], [true, "f32"]);
   assertEquals(ranges(allLaunches(plan), "parts"), [[0, 1], [1, 2], [2, 3]]);
   assertEquals(plan.rounds.length, 1);
@@ -349,7 +355,7 @@ Deno.test("planAttention() divides keys so that no invocation loops too often", 
   );
 
   assertEquals(plan.schedule.kind, "subgroup");
-  assertEquals([plan.parts, plan.partKeys], [23, 47185]);
+  assertEquals([plan.tokens.parts, partKeys(plan)], [23, 47185]);
 });
 
 Deno.test("planAttention() divides keys for the workgroup schedule by head dim", () => {
@@ -358,7 +364,7 @@ Deno.test("planAttention() divides keys for the workgroup schedule by head dim",
     planAttention(
       problem({ kvLen, heads: 1, kvHeads: 1, headDim: dim, valueDim: dim, schedule: "workgroup" }),
       LLVMPIPE,
-    ).parts;
+    ).tokens.parts;
 
   assertEquals(parts(4), 2);
   assertEquals(parts(64), 5);
@@ -523,21 +529,21 @@ Deno.test("planAttention() covers every query, head and part exactly once", () =
     const { problem, device } = randomCase(next);
     const plan = planAttention(problem, device);
     const { batch, qLen, kvHeads } = problem;
-    const seen = new Uint8Array(batch * qLen * kvHeads * plan.parts);
+    const seen = new Uint8Array(batch * qLen * kvHeads * plan.tokens.parts);
     for (const { batch, queries, kvHeads: heads, parts } of allLaunches(plan)) {
       for (let b = batch[0]; b < batch[1]; b++) {
         for (let t = queries[0]; t < queries[1]; t++) {
           for (let h = heads[0]; h < heads[1]; h++) {
             for (let p = parts[0]; p < parts[1]; p++) {
-              seen[((b * qLen + t) * kvHeads + h) * plan.parts + p]++;
+              seen[((b * qLen + t) * kvHeads + h) * plan.tokens.parts + p]++;
             }
           }
         }
       }
     }
     assert(seen.every((count) => count === 1), JSON.stringify(problem));
-    assert(plan.parts * plan.partKeys >= problem.kvLen, JSON.stringify(problem));
-    assert((plan.parts - 1) * plan.partKeys < problem.kvLen, JSON.stringify(problem));
+    assert(plan.tokens.parts * partKeys(plan) >= problem.kvLen, JSON.stringify(problem));
+    assert((plan.tokens.parts - 1) * partKeys(plan) < problem.kvLen, JSON.stringify(problem));
   }
 });
 
@@ -572,6 +578,7 @@ function dryRun(given: Case, plan: AttentionPlan): { launches: Launch[]; scratch
       q: tensor(rows * headDim, elem),
       k: tensor(batch * kvLen * kvHeads * headDim, elem),
       v: tensor(batch * kvLen * kvHeads * valueDim, elem),
+      additional: null,
       bias: bias ? tensor(biasSize, bias.elem) : null,
       sinks: null,
       out: tensor(rows * valueDim, elem),
@@ -631,7 +638,7 @@ Deno.test("planAttention() binds the rows that a dispatch reads and writes", () 
         assertEquals(resource.offset, bound * rowBytes, where);
         assert(bound <= first && (end - bound) * rowBytes <= resource.size, where);
       };
-      const keys = parts.map((part) => Math.min(part * plan.partKeys, kvLen));
+      const keys = parts.map((part) => Math.min(part * partKeys(plan), kvLen));
       const kv = [
         (batch[0] * kvLen + keys[0]) * kvHeads,
         ((batch[1] - 1) * kvLen + keys[1]) * kvHeads,
@@ -644,7 +651,7 @@ Deno.test("planAttention() binds the rows that a dispatch reads and writes", () 
       check("k", kv[0], kv[1], headDim * bytes);
       check("v", kv[0], kv[1], valueDim * bytes);
       check("out", q[0], q[1], valueDim * bytes);
-      if (plan.parts === 1 && given.problem.lse) check("lse", q[0], q[1], 4);
+      if (plan.tokens.parts === 1 && given.problem.lse) check("lse", q[0], q[1], 4);
       if (bias === null) return;
       const group = heads / kvHeads;
       const index = (b: number, h: number, t: number, j: number): number =>

@@ -98,6 +98,7 @@ Deno.test({
         elem: "f32",
         scale: 8 ** -0.5,
         band: null,
+        additional: null,
         softcap: null,
         bias: null,
         sinks: null,

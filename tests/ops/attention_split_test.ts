@@ -66,7 +66,7 @@ async function cutsOf(gpu: Gpu, given: Case): Promise<Cuts> {
     lse: true,
   };
   const { problem } = attentionProblem(q.tensor, k.tensor, v.tensor, options);
-  const { rounds, parts } = planAttention(problem, gpu);
+  const { rounds, tokens: { parts } } = planAttention(problem, gpu);
   const result = attention(q.tensor, k.tensor, v.tensor, options);
   const expected = reference(q.oracle, k.oracle, v.oracle, {
     ...given.options,

@@ -1,0 +1,40 @@
+import type { ParamType } from "../../gpu/program.ts";
+import { type NeighborhoodConfig, neighborhoodPattern } from "../neighborhood/pattern.ts";
+import { type BandConfig, bandPattern } from "./band.ts";
+
+/** Which keys a query sees, as far as it is compiled. */
+export type PatternConfig = BandConfig | NeighborhoodConfig;
+
+/** Tokens of the tiles that a kernel walks. */
+export interface TileSizes {
+  /** Queries of a workgroup. */
+  readonly queries: number;
+  /** Keys that it takes at a time. */
+  readonly keys: number;
+}
+
+/**
+ * Which keys a query sees, as the WGSL that every tiled kernel calls.
+ *
+ * Structures `Queries` (those of a workgroup), `Query`, `Keys` (what some of the queries see, in one
+ * part of the keys; `tiles` counts it in tiles) and `KeyTile`; functions
+ *
+ * - `queries_of(tile) -> Queries`, `is_empty(queries)`, and of the i-th query, a neighbour where
+ *   there is none: `has_query(queries, i)`, `query_at(queries, i) -> Query`, with its `token`;
+ * - `keys_of(queries, part) -> Keys`, `first_tile(keys) -> KeyTile`, `next_tile(keys, tile)`;
+ * - `key_count(tile)`: how many keys of the tile must be looked at, from its first on;
+ * - of the j-th key of a tile: `key_row(tile, j, b, kv_head)`, the row to load, a neighbour where
+ *   there is none, `key_token(tile, j)`, and `visible(query, tile, j)`;
+ * - `needs_mask(queries, tile)`: whether some query does not see some key of the tile.
+ */
+export interface PatternCode {
+  /** Whether tiles need masks at all. */
+  readonly masked: boolean;
+  readonly params: Readonly<Record<string, ParamType>>;
+  readonly code: string;
+}
+
+/** Makes the WGSL of a pattern for the tiles of a kernel. */
+export function patternCode(config: PatternConfig, sizes: TileSizes): PatternCode {
+  return config.kind === "band" ? bandPattern(config, sizes) : neighborhoodPattern(config);
+}

@@ -1,0 +1,100 @@
+import type { GpuLimits } from "../../gpu/limits.ts";
+import type { PatternConfig } from "../../kernels/attention/pattern.ts";
+import { workgroupIterations } from "../../kernels/attention/workgroup.ts";
+import type { AttentionProblem } from "./problem.ts";
+import type { AttentionSchedule } from "./schedule.ts";
+
+/** From the first index to one past the last. */
+export type Range = readonly [number, number];
+
+/** Half-open ranges of batch entries, queries, kv heads and parts of the keys. */
+export interface Slice {
+  readonly batch: Range;
+  readonly queries: Range;
+  readonly kvHeads: Range;
+  readonly parts: Range;
+}
+
+/** How the tokens of a problem are tiled, cut and divided: where patterns differ. */
+export interface TokenPlan {
+  /** What the kernel must know of it when compiled. */
+  readonly pattern: PatternConfig;
+  /** Parts that the keys are divided into; more than one needs a merge. */
+  readonly parts: number;
+  /** Slices are cut between queries at multiples of this. */
+  readonly queryStep: number;
+  /** Workgroups that queries need, for each head. */
+  queryTiles(queries: Range): number;
+  /** The keys that hold all that some query of a slice sees in its parts. */
+  keys(slice: Slice): Range;
+  /** The additional keys of a slice. */
+  additional(slice: Slice): Range;
+  /** Pairs of a query and a key that a slice multiplies, for each head and batch entry. */
+  pairs(slice: Slice): number;
+  /** Run-time parameters of the pattern for a slice. */
+  params(slice: Slice): Record<string, number>;
+}
+
+/** Elements of a range. */
+export function length([first, end]: Range): number {
+  return end - first;
+}
+
+/** Bytes of an element. */
+export function bytesOf(elem: "f32" | "f16"): number {
+  return elem === "f16" ? 2 : 4;
+}
+
+/** Keys that a schedule takes at a time. */
+export function keysOfTile(schedule: AttentionSchedule): number {
+  switch (schedule.kind) {
+    case "naive":
+      return 1;
+    case "subgroup":
+      return schedule.lanes;
+    case "split":
+      return schedule.threads;
+    case "workgroup":
+      return schedule.blockKv;
+  }
+}
+
+/** Tiles of keys that one invocation may walk before a driver would end its loops. */
+export function tilesOfLoop(
+  schedule: AttentionSchedule,
+  { headDim, valueDim }: AttentionProblem,
+  limits: GpuLimits,
+): number {
+  return 0.9 * limits.maxLoopIterations / iterationsPerTile(schedule, headDim, valueDim);
+}
+
+/** Loop iterations of an invocation per tile of keys, the one that ends a loop included; at most. */
+function iterationsPerTile(
+  schedule: AttentionSchedule,
+  headDim: number,
+  valueDim: number,
+): number {
+  switch (schedule.kind) {
+    case "naive":
+      return 3;
+    case "subgroup":
+      return schedule.exchange === "shuffle" ? schedule.lanes + 2 : 1;
+    case "split":
+      return 1;
+    case "workgroup":
+      return workgroupIterations(schedule, headDim, valueDim);
+  }
+}
+
+/** Keys whose k or v rows one binding holds; alignment may cost a few rows. */
+export function keysOfBinding(
+  problem: AttentionProblem,
+  schedule: AttentionSchedule,
+  limits: GpuLimits,
+): number {
+  if ("source" in schedule && schedule.source === "texture") return Infinity;
+  const dim = Math.max(problem.headDim, problem.valueDim);
+  const bytes = dim * bytesOf(problem.elem) * problem.kvHeads;
+  const slack = limits.minStorageBufferOffsetAlignment * dim * bytesOf(problem.elem);
+  return (limits.maxStorageBufferBindingSize - slack) / bytes;
+}

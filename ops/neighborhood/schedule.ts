@@ -1,0 +1,105 @@
+import type { Box } from "../../kernels/neighborhood/pattern.ts";
+import {
+  attentionSchedules,
+  type NaiveSchedule,
+  type PlanDevice,
+  scheduleName,
+  type SubgroupSchedule,
+  type WorkgroupSchedule,
+} from "../attention/schedule.ts";
+import { once } from "../once.ts";
+import { groupPlaces, type NeighborhoodAxis } from "./axes.ts";
+import type { NeighborhoodProblem } from "./problem.ts";
+import { bestTiles, type TilePair } from "./tile_model.ts";
+
+/** How neighborhood attention is cut up; {@linkcode neighborhoodSchedules} lists those that fit. */
+export type NeighborhoodSchedule = TiledSchedule | NaiveSchedule;
+
+/** A schedule of attention whose tiles are boxes, one size per token axis. */
+export type TiledSchedule = (SubgroupSchedule | WorkgroupSchedule) & TilePair;
+
+/** The name of a schedule, as the command line prints and takes it. */
+export function neighborhoodScheduleName(schedule: NeighborhoodSchedule): string {
+  if (schedule.kind === "naive") return "naive";
+  const { queryTile, keyTile } = schedule;
+  return `${scheduleName(schedule)}-q${queryTile.join("x")}-k${keyTile.join("x")}`;
+}
+
+/**
+ * Lists the schedules that fit a problem and a device, with the boxes that visit the fewest tiles;
+ * the best kind first and, by the tile model, the cheapest tiles of a kind first.
+ */
+export function neighborhoodSchedules(
+  { axes, attention }: NeighborhoodProblem,
+  device: PlanDevice,
+): NeighborhoodSchedule[] {
+  const tiled = attentionSchedules(attention, device)
+    .filter((schedule) => schedule.kind === "subgroup" || schedule.kind === "workgroup")
+    .map((schedule) => shaped(schedule, axes));
+  const variants = Map.groupBy(tiled, ({ schedule }) => variantOf(schedule));
+  const ordered = [...variants.values()].flatMap((variant) =>
+    variant.toSorted((a, b) => a.cost - b.cost).map(({ schedule }) => schedule)
+  );
+  return [...ordered, { kind: "naive" }];
+}
+
+/** Schedules that differ in tile sizes only compete; the order of the others is the device's. */
+function variantOf(schedule: TiledSchedule): string {
+  return schedule.kind === "workgroup" ? schedule.kind : `${schedule.exchange} ${schedule.source}`;
+}
+
+/** Gives a schedule the boxes that cost least on a layout. */
+function shaped(
+  schedule: SubgroupSchedule | WorkgroupSchedule,
+  axes: readonly NeighborhoodAxis[],
+): { schedule: TiledSchedule; cost: number } {
+  const [queries, keys] = schedule.kind === "workgroup"
+    ? [schedule.blockQ, schedule.blockKv]
+    : [schedule.lanes * schedule.rows, schedule.lanes];
+  const { visits, ...tiles } = chooseTiles({ axes: axes.map(bounded), queries, keys });
+  return { schedule: { ...schedule, ...tiles }, cost: visits * visitCost(schedule) };
+}
+
+const chooseTiles = once(bestTiles);
+
+/** An axis no longer than what decides on tiles, so that other lengths need no other kernel. */
+function bounded(axis: NeighborhoodAxis): NeighborhoodAxis {
+  const places = Math.min(groupPlaces(axis, 0), 4 * axis.windowSize);
+  return { ...axis, length: Math.min(axis.length, places * axis.dilation) };
+}
+
+/** What a visit costs, in multiply-adds of the same schedule: loads come on top of them. */
+function visitCost(schedule: SubgroupSchedule | WorkgroupSchedule): number {
+  if (schedule.kind === "subgroup") return schedule.lanes * schedule.rows + LOAD_COST;
+  const { blockQ, blockKv, rows, cols } = schedule;
+  return blockQ * blockKv * (1 + 1 / rows + 1 / cols);
+}
+
+/** Queries whose multiply-adds take as long as a subgroup's loads of a tile (measured, llvmpipe). */
+const LOAD_COST = 8;
+
+/** Picks the schedule that the caller named, or the default. */
+export function chooseNeighborhoodSchedule(
+  problem: NeighborhoodProblem,
+  device: PlanDevice,
+): NeighborhoodSchedule {
+  const valid = neighborhoodSchedules(problem, device);
+  const { schedule } = problem;
+  if (schedule === null) return valid[0];
+  const wanted = typeof schedule === "string" ? schedule : neighborhoodScheduleName(schedule);
+  const found = valid.find((candidate) =>
+    candidate.kind === wanted || neighborhoodScheduleName(candidate) === wanted ||
+    (candidate.kind !== "naive" && scheduleName(candidate) === wanted)
+  );
+  if (found !== undefined) return found;
+  throw new RangeError(
+    `Cannot plan neighborhood attention as schedule must fit the problem and the device: "${wanted}" is not among ${
+      valid.map(neighborhoodScheduleName).join(", ")
+    }`,
+  );
+}
+
+/** A size for each of the axes x, y and z; 1 for those that a layout lacks. */
+export function boxOf([x, y = 1, z = 1]: readonly number[]): Box {
+  return [x, y, z];
+}
