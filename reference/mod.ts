@@ -42,6 +42,12 @@
 
 export * from "./attention.ts";
 export * from "./merge.ts";
-export * from "./neighborhood.ts";
+export {
+  neighborhoodAttention,
+  type NeighborhoodAttentionOptions,
+  type NeighborhoodAttentionResult,
+  type NeighborhoodWindow,
+} from "./neighborhood.ts";
+export * from "./neighborhood_unfused.ts";
 export * from "./tensor.ts";
 export * from "./visible_keys.ts";

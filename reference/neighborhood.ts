@@ -1,8 +1,8 @@
 import type { Float64Tensor, ReferenceTensor } from "./tensor.ts";
 import { type NeighborhoodAxis, visibleKeys } from "./visible_keys.ts";
 
-/** Options for {@linkcode neighborhoodAttention}: one value for all token axes, or one for each. */
-export interface NeighborhoodAttentionOptions {
+/** Which keys a query sees: one value for all token axes, or one for each. */
+export interface NeighborhoodWindow {
   /** How many keys a query sees on an axis. */
   windowSize: number | readonly number[];
   /**
@@ -23,6 +23,10 @@ export interface NeighborhoodAttentionOptions {
    * @default {false}
    */
   causal?: boolean | readonly boolean[];
+}
+
+/** Options for {@linkcode neighborhoodAttention}. */
+export interface NeighborhoodAttentionOptions extends NeighborhoodWindow {
   /**
    * Keys that every query sees, `[B, E, Hkv, D]`.
    *
@@ -151,10 +155,10 @@ function neighborhood(x: number, axes: readonly NeighborhoodAxis[]): number[] {
 }
 
 /** What the options say about one axis. */
-function axisOf(
+export function axisOf(
   length: number,
   axis: number,
-  { windowSize, stride = 1, dilation = 1, causal = false }: NeighborhoodAttentionOptions,
+  { windowSize, stride = 1, dilation = 1, causal = false }: NeighborhoodWindow,
 ): NeighborhoodAxis {
   return {
     length,

@@ -27,6 +27,7 @@ export function describe(config: AttentionConfig): Description {
       ...(lse ? [resource("lse", "read_write", "array<f32>")] : []),
     ],
     code: [
+      ROW_NUMBERS,
       COMMON,
       bias ? scalarOf("bias", bias) + SHAPED_WITH_BIAS : SHAPED,
       sinks ? scalarOf("sinks", sinks) + FINISH_WITH_SINK : FINISH,
@@ -47,11 +48,8 @@ function scalarOf(name: string, elem: Elem): string {
   return `fn ${name}_of(at: u32) -> f32 { return ${word}; }`;
 }
 
-const COMMON = /* wgsl */ `
-const LOG2E = 1.4426950408889634;
-const LN2 = 0.6931471805599453;
-const MASKED = -2e30;
-const FLOOR = -1e30;
+/** Numbers of rows: all axes of a tensor but the last, flattened. */
+export const ROW_NUMBERS = /* wgsl */ `
 const ADDITIONAL = 0x80000000u; // rows of additional keys and values have this bit
 
 fn batch_of(z: u32) -> u32 { return params.b0 + z / params.parts; }
@@ -62,6 +60,13 @@ fn kv_row(b: u32, j: u32, h: u32) -> u32 { return (b * params.kv_len + j) * para
 fn out_row(part: u32, b: u32, t: u32, h: u32) -> u32 {
   return part * params.part_rows + q_row(b, t, h);
 }
+`;
+
+const COMMON = /* wgsl */ `
+const LOG2E = 1.4426950408889634;
+const LN2 = 0.6931471805599453;
+const MASKED = -2e30;
+const FLOOR = -1e30;
 
 /// tanh by exp2: exact at both ends, where built-ins of some drivers overflow.
 fn tanh_of(x: f32) -> f32 {

@@ -103,7 +103,8 @@ export const NO_FIRST_ROWS = {
   additionalValuesFirst: 0,
 };
 
-function texture(operation: Operation, tensor: Tensor): GPUTextureView {
+/** Copies a tensor into a texture. */
+export function texture(operation: Operation, tensor: Tensor): GPUTextureView {
   const format: TexelFormat = tensor.dtype === "f16" ? "rg32uint" : "rgba32float";
   return operation.texture(tensor.buffer, tensor.size / 4, format);
 }

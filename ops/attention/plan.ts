@@ -101,7 +101,7 @@ function cutRounds(problem: AttentionProblem, plan: Draft, limits: GpuLimits): R
  * Halves a slice along the first axis that can be halved until every piece fits; `steps` names the
  * axes in order, with what borders between pieces are multiples of.
  */
-function cut(
+export function cut(
   slice: Slice,
   steps: Partial<Record<keyof Slice, number>>,
   fits: (slice: Slice) => boolean,

@@ -98,7 +98,7 @@ function integers(
 /** One value for each axis. */
 function perAxis(action: string, name: string, given: unknown, rank: number): unknown[] {
   if (!Array.isArray(given)) return Array.from({ length: rank }, () => given);
-  if (given.length === rank) return given;
+  if (given.length === rank) return Array.from(given); // holes become undefined
   throw new TypeError(
     `Cannot ${action} as ${name} must be one value or one for each of ${rank} token axes: ${name} is [${given}]`,
   );

@@ -8,6 +8,8 @@ import { type NeighborhoodAttentionOptions, neighborhoodProblem } from "./proble
 
 export type { NeighborhoodPattern } from "./axes.ts";
 export type { NeighborhoodAttentionOptions } from "./problem.ts";
+export { neighborhoodScores, type NeighborhoodScoresOptions } from "./scores.ts";
+export { neighborhoodValues } from "./values.ts";
 export type { NeighborhoodSchedule, TiledSchedule } from "./schedule.ts";
 export type { TilePair } from "./tile_model.ts";
 

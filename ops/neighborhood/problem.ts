@@ -59,14 +59,19 @@ export function neighborhoodProblem(
   options: NeighborhoodAttentionOptions,
 ): { problem: NeighborhoodProblem; gpu: Gpu } {
   checkOptionNames(ACTION, options, OPTIONS);
-  const { additionalKeys, additionalValues, lse = false, schedule = null } = options;
+  const { additionalKeys, additionalValues, lse = false } = options;
   const tensors = {
     ...{ q, k, v },
     ...(additionalKeys !== undefined && { additionalKeys }),
     ...(additionalValues !== undefined && { additionalValues }),
   };
   const gpu = checkTensors(ACTION, tensors);
-  const { batch, layout, heads, headDim, kvHeads, valueDim } = checkLayouts(ACTION, { q, k, v });
+  const { batch, layout } = checkLayout(ACTION, { q, k, v });
+  const [[heads, headDim], [kvHeads, kDim], [vHeads, valueDim]] = [q, k, v].map(({ shape }) =>
+    shape.slice(-2)
+  );
+  checkShared(ACTION, "heads", { k: kvHeads, v: vHeads });
+  checkShared(ACTION, "a head dim", { q: headDim, k: kDim });
   const tokens = volume(layout);
   const sizes = checkSizes(ACTION, {
     ...{ batch, heads, kvHeads, headDim, valueDim },
@@ -88,45 +93,31 @@ export function neighborhoodProblem(
     copyable: areCopyable(Object.values(tensors)),
     schedule: null,
   };
-  return { problem: { axes, attention, schedule }, gpu };
+  return { problem: { axes, attention, schedule: checkSchedule(options.schedule) }, gpu };
 }
 
-/** What shapes of q, k and v say. */
-export interface LayoutSizes {
-  readonly batch: number;
-  /** Tokens along each axis. */
-  readonly layout: readonly number[];
-  readonly heads: number;
-  readonly headDim: number;
-  readonly kvHeads: number;
-  readonly valueDim: number;
-}
-
-/** Sizes of q `[B, X(, Y(, Z)), Hq, D]`, k `[…, Hkv, D]` and v `[…, Hkv, Dv]` on one layout. */
-export function checkLayouts(
+/** The batch and the token axes `[B, X(, Y(, Z)), heads, dim]` that tensors share. */
+export function checkLayout(
   action: string,
-  { q, k, v }: Readonly<Record<"q" | "k" | "v", Tensor>>,
-): LayoutSizes {
-  for (const [name, { shape }] of Object.entries({ q, k, v })) {
-    if (shape.length >= 4 && shape.length <= 6 && shape.length === q.shape.length) continue;
+  tensors: Readonly<Record<string, Tensor>>,
+): { batch: number; layout: readonly number[] } {
+  const names = Object.keys(tensors);
+  const [{ shape: first }] = Object.values(tensors);
+  const ranks = new Set(Object.values(tensors).map(({ shape }) => shape.length));
+  if (ranks.size > 1 || first.length < 4 || first.length > 6) {
+    const shapes = Object.entries(tensors).map(([name, { shape }]) => `${name} is [${shape}]`);
     throw new TypeError(
-      `Cannot ${action} as q, k and v must have the axes [B, X(, Y(, Z)), heads, dim]: ${name} is [${shape}], q is [${q.shape}]`,
+      `Cannot ${action} as ${names.slice(0, -1).join(", ")} and ${
+        names[names.length - 1]
+      } must have the axes [B, X(, Y(, Z)), heads, dim]: ${shapes.join(", ")}`,
     );
   }
-  const [batch, ...layout] = q.shape.slice(0, -2);
-  const sizes = [q, k, v].map(({ shape }) => shape.slice(-2));
-  const [[heads, headDim], [kvHeads], [, valueDim]] = sizes;
-  checkShared(action, "a batch", { q: batch, k: k.shape[0], v: v.shape[0] });
-  layout.forEach((length, axis) =>
-    checkShared(action, `the length of axis ${axis}`, {
-      q: length,
-      k: k.shape[axis + 1],
-      v: v.shape[axis + 1],
-    })
-  );
-  checkShared(action, "heads", { k: kvHeads, v: sizes[2][0] });
-  checkShared(action, "a head dim", { q: headDim, k: sizes[1][1] });
-  return { batch, layout, heads, headDim, kvHeads, valueDim };
+  const sizes = (axis: number): Record<string, number> =>
+    Object.fromEntries(Object.entries(tensors).map(([name, { shape }]) => [name, shape[axis]]));
+  const [batch, ...layout] = first.slice(0, -2);
+  checkShared(action, "a batch", sizes(0));
+  layout.forEach((_, axis) => checkShared(action, `the length of axis ${axis}`, sizes(axis + 1)));
+  return { batch, layout };
 }
 
 /** How many additional keys there are, E. */
@@ -142,7 +133,7 @@ function checkAdditional(k: Tensor, v: Tensor, keys?: Tensor, values?: Tensor): 
   const count = keys.shape[1];
   const expected = [[k, keys], [v, values]].map(([{ shape }]) => [
     shape[0],
-    count,
+    count ?? "E",
     ...shape.slice(-2),
   ]);
   for (const [i, [name, { shape }]] of Object.entries({ keys, values }).entries()) {
@@ -156,4 +147,20 @@ function checkAdditional(k: Tensor, v: Tensor, keys?: Tensor, values?: Tensor): 
     );
   }
   return count;
+}
+
+/** Checks the form of a schedule; planning tells whether it fits. */
+function checkSchedule(schedule: unknown): string | NeighborhoodSchedule | null {
+  if (schedule === undefined || schedule === null) return null;
+  if (typeof schedule === "string" || isSchedule(schedule)) return schedule;
+  throw new TypeError(
+    `Cannot ${ACTION} as schedule must be a name, or a schedule with queryTile and keyTile: schedule is ${
+      kindOf(schedule)
+    }`,
+  );
+}
+
+function isSchedule(value: unknown): value is NeighborhoodSchedule {
+  const { kind, queryTile, keyTile } = Object(value);
+  return kind === "naive" || (Array.isArray(queryTile) && Array.isArray(keyTile));
 }
