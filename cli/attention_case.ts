@@ -4,15 +4,10 @@ import { attention } from "../ops/attention/mod.ts";
 import type { AttentionOptions, AttentionWindow } from "../ops/attention/problem.ts";
 import type { AttentionSchedule } from "../ops/attention/schedule.ts";
 import type { AttentionSizes } from "../ops/attention/sizes.ts";
-import { attention as reference, type ReferenceTensor } from "../reference/mod.ts";
+import { attention as reference } from "../reference/mod.ts";
 import { compareHeads, type Comparison } from "./compare.ts";
+import { type HostTensor, hostTensor, type InputKind, spreadOf } from "./host_tensor.ts";
 import { Random } from "./random.ts";
-
-/** What the inputs of a case look like. */
-export type InputKind =
-  | "normal" // standard normal
-  | "huge" // logits up to 1e4
-  | "equal"; // all keys the same, so that every weight is
 
 /** A problem with everything that determines its inputs. */
 export interface AttentionCase extends AttentionSizes {
@@ -28,14 +23,6 @@ export interface AttentionCase extends AttentionSizes {
   readonly bias?: readonly [boolean, boolean, boolean];
   readonly lse?: boolean;
   readonly schedule?: string | AttentionSchedule;
-}
-
-/** Largest error ratio that passes (design, section 3.2): f32 arithmetic, and rounding of f16 storage. */
-export const TOLERANCE = { f32: 2e-5, f16: 2e-3 } as const;
-
-/** A host array with its shape. */
-export interface HostTensor extends ReferenceTensor {
-  readonly data: Float32Array | Float16Array;
 }
 
 /** The inputs of a case on the host. */
@@ -76,18 +63,12 @@ export function caseName(c: AttentionCase): string {
 /** Makes the inputs of a case. */
 export function attentionInputs(c: AttentionCase): AttentionInputs {
   const random = new Random(c.seed);
-  // logits have standard deviation √D · scale · (spread of q) = 1, or about 1e4 at the extreme
-  const spread = c.inputs === "huge" ? 3e3 : 1;
-  const host = (shape: readonly number[], next: () => number): HostTensor => {
-    const length = shape.reduce((product, size) => product * size, 1);
-    const data = c.dtype === "f16" ? new Float16Array(length) : new Float32Array(length);
-    for (let i = 0; i < length; i++) data[i] = next();
-    return { data, shape };
-  };
+  const host = (shape: readonly number[], next: () => number): HostTensor =>
+    hostTensor(c.dtype, shape, next);
   const normal = (factor = 1) => (): number => factor * random.normal();
   const [allB, allH, allT] = c.bias ?? [false, false, false];
   return {
-    q: host([c.batch, c.qLen, c.heads, c.headDim], normal(spread)),
+    q: host([c.batch, c.qLen, c.heads, c.headDim], normal(spreadOf(c.inputs))),
     k: host([c.batch, c.kvLen, c.kvHeads, c.headDim], c.inputs === "equal" ? () => 0.5 : normal()),
     v: host([c.batch, c.kvLen, c.kvHeads, c.valueDim], normal()),
     ...(c.bias && {

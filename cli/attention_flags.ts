@@ -9,19 +9,24 @@ import {
 import type { AttentionCase } from "./attention_case.ts";
 import { type Arguments, type Flag, UsageError } from "./command.ts";
 
-/** The flags that describe a problem of attention; later operators reuse the names. */
-export const ATTENTION_FLAGS: Readonly<Record<string, Flag>> = {
+/** The flags that every operator has whose tensors are heads last. */
+export const SIZE_FLAGS: Readonly<Record<string, Flag>> = {
   batch: { value: "N", help: "batch entries, 1 by default" },
   heads: { value: "N", help: "query heads, 8 by default" },
   "kv-heads": { value: "N", help: "key and value heads, as many as query heads by default" },
-  "q-len": { value: "N", help: "queries, 1024 by default" },
-  "kv-len": { value: "N", help: "keys, as many as queries by default" },
   "head-dim": { value: "N", help: "D, 64 by default" },
   "value-dim": { value: "N", help: "Dv, the same as D by default" },
   dtype: { value: "f32|f16", help: "storage, f32 by default" },
+  schedule: { value: "NAME", help: "kind or full name of a schedule (see devices)" },
+};
+
+/** The flags that describe a problem of attention. */
+export const ATTENTION_FLAGS: Readonly<Record<string, Flag>> = {
+  ...SIZE_FLAGS,
+  "q-len": { value: "N", help: "queries, 1024 by default" },
+  "kv-len": { value: "N", help: "keys, as many as queries by default" },
   causal: { help: "hide later keys" },
   window: { value: "L,R", help: "keys seen before and behind the diagonal; empty is unbounded" },
-  schedule: { value: "NAME", help: "kind or full name of a schedule (see devices)" },
 };
 
 /** The case that the flags describe. */
@@ -47,17 +52,6 @@ export function attentionCaseOf(args: Arguments): AttentionCase {
     ...(window && { window }),
     ...(schedule !== undefined && { schedule }),
   };
-}
-
-/** The operator that the first positional argument names. */
-export function operatorOf(args: Arguments): "attention" {
-  const [operator] = args.positional;
-  if (operator === "attention") return operator;
-  throw new UsageError(
-    `Cannot run the command: an operator must be named, attention is the only one, current value is "${
-      operator ?? ""
-    }"`,
-  );
 }
 
 /** Schedules that are valid for a case on a device. */

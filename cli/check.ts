@@ -1,10 +1,12 @@
 import type { Gpu } from "../gpu/device.ts";
 import { requestGpu } from "../gpu/request.ts";
 import { attentionGroups, type CaseGroup, randomGroup } from "./cases.ts";
-import { caseName, checkCase, TOLERANCE } from "./attention_case.ts";
+import { caseName, checkCase } from "./attention_case.ts";
 import { checkedSchedules } from "./attention_flags.ts";
 import { type Arguments, type Command, EXIT, UsageError } from "./command.ts";
+import { TOLERANCE } from "./host_tensor.ts";
 import { mergeGroup } from "./merge_cases.ts";
+import { neighborhoodGroups } from "./neighborhood_cases.ts";
 import { nearest } from "../gpu/options.ts";
 import { type CheckGroup, checkItem, type Outcome } from "./outcome.ts";
 import { figure, paint, print, printJson, Progress } from "./output.ts";
@@ -18,7 +20,7 @@ interface GroupOutcome {
 }
 
 const DEFAULT_CASES = 24;
-const OPERATORS = ["attention", "mergeAttention", "platform"] as const;
+const OPERATORS = ["attention", "mergeAttention", "neighborhoodAttention", "platform"] as const;
 
 /** `check`: every operator, schedule and dtype against float64. */
 export const check: Command = {
@@ -55,7 +57,9 @@ interface Selection {
   readonly operators: readonly string[];
   readonly quick: boolean;
   readonly dtype: "f32" | "f16" | undefined;
-  readonly random: CaseGroup;
+  /** How many random problems, and the seed of the first. */
+  readonly cases: number;
+  readonly seed: number;
 }
 
 function parseSelection(args: Arguments): Selection {
@@ -71,15 +75,20 @@ function parseSelection(args: Arguments): Selection {
     operators: args.positional.length > 0 ? args.positional : OPERATORS,
     quick: args.has("quick"),
     dtype: args.choice("dtype", ["f32", "f16"]),
-    random: randomGroup(args.integer("cases", DEFAULT_CASES), args.integer("seed", 1)),
+    cases: args.integer("cases", DEFAULT_CASES),
+    seed: args.integer("seed", 1),
   };
 }
 
-function chooseWork({ operators, quick, dtype, random }: Selection, gpu: Gpu): CheckGroup[] {
-  const groups = attentionGroups(checkedSchedules(gpu), random)
+function chooseWork({ operators, ...selection }: Selection, gpu: Gpu): CheckGroup[] {
+  const { quick, dtype, cases, seed } = selection;
+  const schedules = checkedSchedules(gpu);
+  const kinds = [...new Set(schedules.map((name) => name.split("-", 1)[0]))];
+  const groups = attentionGroups(schedules, randomGroup(cases, seed))
     .filter((group) => group.quick || !quick)
     .map((group) => attentionWork(group, dtype));
-  return [...PROPERTIES, mergeGroup(dtype), ...groups]
+  const neighborhoods = neighborhoodGroups({ ...selection, kinds });
+  return [...PROPERTIES, mergeGroup(dtype), ...groups, ...neighborhoods]
     .filter(({ operator, items }) => operators.includes(operator) && items.length > 0);
 }
 

@@ -2,8 +2,8 @@ import type { Gpu } from "../gpu/device.ts";
 import type { Tensor } from "../gpu/tensor.ts";
 import { mergeAttention } from "../ops/merge/mod.ts";
 import { mergeAttention as reference } from "../reference/mod.ts";
-import { type HostTensor, TOLERANCE } from "./attention_case.ts";
 import { compareHeads } from "./compare.ts";
+import { type HostTensor, hostTensor, TOLERANCE } from "./host_tensor.ts";
 import { type CheckGroup, checkItem } from "./outcome.ts";
 import { Random } from "./random.ts";
 
@@ -39,10 +39,8 @@ export function mergeGroup(dtype: "f32" | "f16" | undefined): CheckGroup {
 
 async function errorOf(gpu: Gpu, { parts, valueDim, dtype }: MergeCase): Promise<number> {
   const random = new Random(parts);
-  const host = (shape: number[], next: () => number, elem: "f32" | "f16"): HostTensor => {
-    const values = Array.from({ length: shape.reduce((a, b) => a * b) }, next);
-    return { data: elem === "f16" ? new Float16Array(values) : new Float32Array(values), shape };
-  };
+  const host = (shape: number[], next: () => number, elem: "f32" | "f16"): HostTensor =>
+    hostTensor(elem, shape, next);
   const lse = (): number => random.next() < 0.25 ? -Infinity : 20 * random.normal();
   const inputs = Array.from({ length: parts }, () => ({
     out: host([1, TOKENS, HEADS, valueDim], () => random.normal(), dtype),

@@ -3,7 +3,9 @@ import {
   type NeighborhoodAxis,
   type NeighborhoodPattern,
 } from "../ops/neighborhood/axes.ts";
+import { SIZE_FLAGS } from "./attention_flags.ts";
 import { type Arguments, type Flag, UsageError } from "./command.ts";
+import type { NeighborhoodCase } from "./neighborhood_case.ts";
 
 /** The flags that describe a layout of tokens and which neighbours see each other. */
 export const NEIGHBORHOOD_FLAGS: Readonly<Record<string, Flag>> = {
@@ -12,6 +14,13 @@ export const NEIGHBORHOOD_FLAGS: Readonly<Record<string, Flag>> = {
   stride: { value: "N|NxN…", help: "queries that share a window, 1 by default" },
   dilation: { value: "N|NxN…", help: "distance between neighbouring keys, 1 by default" },
   causal: { value: "true|false,…", help: "hide later keys on every axis, or on each" },
+};
+
+/** The flags that describe a problem of neighborhood attention. */
+export const NEIGHBORHOOD_PROBLEM_FLAGS: Readonly<Record<string, Flag>> = {
+  ...SIZE_FLAGS,
+  ...NEIGHBORHOOD_FLAGS,
+  additional: { value: "N", help: "additional keys, which every query sees; none by default" },
 };
 
 /** The token axes that the flags describe; `action` begins the message where a rule is broken. */
@@ -59,6 +68,29 @@ function parseCausal(text: string): boolean[] {
   throw new UsageError(
     `Cannot run the command: --causal must be true or false, or one of them for each axis such as true,false, current value is "${text}"`,
   );
+}
+
+/** The case that the flags describe. */
+export function neighborhoodCaseOf(args: Arguments): NeighborhoodCase {
+  const heads = args.integer("heads", 8, 1);
+  const headDim = args.integer("head-dim", 64, 1);
+  const additional = args.integer("additional", 0);
+  const schedule = args.text("schedule");
+  return {
+    batch: args.integer("batch", 1, 1),
+    layout: layoutOf(args),
+    heads,
+    kvHeads: args.integer("kv-heads", heads, 1),
+    headDim,
+    valueDim: args.integer("value-dim", headDim, 1),
+    dtype: args.choice("dtype", ["f32", "f16"]) ?? "f32",
+    inputs: "normal",
+    seed: 1,
+    lse: false,
+    pattern: patternOf(args),
+    ...(additional > 0 && { additional }),
+    ...(schedule !== undefined && { schedule }),
+  };
 }
 
 /** A single value stands for every axis. */

@@ -2,28 +2,17 @@ import type { Gpu } from "../gpu/device.ts";
 import { requestGpu } from "../gpu/request.ts";
 import { runtimeOf } from "../gpu/runtime.ts";
 import { timeRuns } from "../gpu/timing.ts";
-import { attentionBytes, attentionFlops } from "./attention_cost.ts";
-import {
-  type AttentionCase,
-  caseName,
-  loadCase,
-  type LoadedCase,
-  TOLERANCE,
-} from "./attention_case.ts";
-import { ATTENTION_FLAGS, attentionCaseOf, operatorOf } from "./attention_flags.ts";
 import { type Ceilings, measureCeilings } from "./ceilings.ts";
-import { type Command, EXIT } from "./command.ts";
+import { type Arguments, type Command, EXIT, UsageError } from "./command.ts";
+import { TOLERANCE } from "./host_tensor.ts";
 import { figure, print, printJson, Progress, table } from "./output.ts";
-import { spotCheck } from "./spot_check.ts";
-import { parseSweep } from "./sweep.ts";
-import { type AttentionPlan, planAttention } from "../ops/attention/plan.ts";
-import { attentionProblemOf } from "../ops/attention/problem.ts";
-import { scheduleName } from "../ops/attention/schedule.ts";
+import { PROFILED, profiledOperator } from "./profiled.ts";
+import { callOnce, type LoadedWorkload, type Workload } from "./workload.ts";
 
 /** What `profile --json` prints for one problem. */
 export interface Profile {
   readonly operator: string;
-  readonly problem: AttentionCase;
+  readonly problem: object;
   readonly adapter: string;
   readonly schedule: string;
   readonly minMs: number;
@@ -43,78 +32,114 @@ export interface Profile {
   readonly compileMs: number;
   readonly naiveMs?: number;
   readonly speedup?: number;
+  readonly unfusedMs?: number;
+  readonly denseMs?: number;
+  /** Against the own dense kernel on the same tokens. */
+  readonly speedupOverDense?: number;
+  /** What the tile model allows. */
+  readonly workBound?: number;
+  readonly ratioToBound?: number;
 }
+
+/** Slow as rivals are, a few runs tell their times. */
+const RIVAL_RUNS = 5;
 
 /** `profile`: how fast, and how far from the ceiling. */
 export const profile: Command = {
   summary: "Times a problem, after checking it, against this adapter's measured ceilings.",
   positional: "<operator>",
-  flags: {
-    ...ATTENTION_FLAGS,
-    runs: { value: "N", help: "timed calls, 20 by default" },
-    compare: { value: "naive", help: "time the naive kernels too" },
-    sweep: { value: "KEY=A..B", help: "doubles a size from A to B, for example t=1k..64k" },
+  flags: flagsOf(Object.values(PROFILED)),
+  flagsFor(words) {
+    const named = Object.entries(PROFILED).filter(([name]) => words.includes(name));
+    return named.length === 1 ? flagsOf(named.map(([, operator]) => operator)) : this.flags;
   },
   async run(args) {
-    const operator = operatorOf(args);
-    const base = attentionCaseOf(args);
+    const operator = profiledOperator(args.positional[0]);
+    const { sweep, workloads } = operator.workloads(args);
     const runs = args.integer("runs", 20, 1);
-    const naive = args.choice("compare", ["naive"]) !== undefined;
-    const sweep = parseSweep(args.text("sweep"), base);
-    const cases = sweep?.cases ?? [base];
+    const rivals = rivalsOf(args, workloads[0]);
     using gpu = await requestGpu();
-    for (const c of cases) planOf(gpu, c); // a case that cannot be planned is refused before any work
+    // a problem that cannot be planned is refused before any work
+    for (const workload of workloads) {
+      workload.scheduleOn(gpu);
+      rivals.forEach((name) => workload.rivals[name]().scheduleOn(gpu));
+    }
     const ceilings = await measureCeilings(gpu);
-    const progress = new Progress(cases.length);
+    const progress = new Progress(workloads.length);
     const profiles: Profile[] = [];
-    for (const c of cases) {
-      progress.step(caseName(c));
-      profiles.push(await profileCase(gpu, c, ceilings, { runs, naive }));
+    for (const workload of workloads) {
+      progress.step(workload.name);
+      profiles.push(await profileWorkload(gpu, workload, ceilings, { runs, rivals }));
       progress.clear();
     }
-    if (!args.has("json")) printProfiles(gpu, profiles, ceilings);
-    else printJson(sweep ? { operator, sweep: sweep.key, points: profiles } : profiles[0]);
+    const [name] = args.positional;
+    if (!args.has("json")) printProfiles(gpu, workloads, profiles, ceilings);
+    else printJson(sweep ? { operator: name, sweep, points: profiles } : profiles[0]);
     return EXIT.fine;
   },
 };
 
-async function profileCase(
+function flagsOf(operators: readonly { flags: Command["flags"] }[]): Command["flags"] {
+  return {
+    ...Object.assign({}, ...operators.map(({ flags }) => flags)),
+    runs: { value: "N", help: "timed calls, 20 by default" },
+    compare: { value: "NAME,…", help: "time rivals too: naive, or unfused for neighborhoods" },
+    sweep: { value: "KEY=A..B", help: "doubles a size from A to B, for example t=1k..64k" },
+  };
+}
+
+/** The rivals that the arguments name, and those that are always timed. */
+function rivalsOf(args: Arguments, { rivals, always }: Workload): string[] {
+  const named = args.text("compare")?.split(",") ?? [];
+  const names = Object.keys(rivals);
+  for (const name of named) {
+    if (names.includes(name)) continue;
+    throw new UsageError(
+      `Cannot run the command: --compare must name one of ${
+        names.join(", ")
+      }, current value is "${name}"`,
+    );
+  }
+  return [...new Set([...always, ...named])];
+}
+
+async function profileWorkload(
   gpu: Gpu,
-  c: AttentionCase,
+  workload: Workload,
   ceilings: Ceilings,
-  { runs, naive }: { runs: number; naive: boolean },
+  { runs, rivals }: { runs: number; rivals: readonly string[] },
 ): Promise<Profile> {
-  const plan = planOf(gpu, c);
-  using loaded = loadCase(gpu, c);
+  using loaded = workload.load(gpu);
   const started = performance.now();
-  const first = loaded.compute();
+  const [out, ...others] = loaded.compute();
   await gpu.submit();
   const firstMs = performance.now() - started;
-  const rmsErrorRatio = spotCheck(c, loaded.inputs, await first.out.read());
-  first.out.dispose();
-  if (!(rmsErrorRatio <= TOLERANCE[c.dtype])) {
+  const rmsErrorRatio = loaded.errorOf(await out.read() as ArrayLike<number>);
+  [out, ...others].forEach((tensor) => tensor.dispose());
+  if (!(rmsErrorRatio <= TOLERANCE[workload.dtype])) {
     throw new RangeError(
-      `Cannot profile ${
-        caseName(c)
-      } as its result must agree with float64 first: the error ratio is ${rmsErrorRatio}, the tolerance is ${
-        TOLERANCE[c.dtype]
+      `Cannot profile ${workload.name} as its result must agree with float64 first: the error ratio is ${rmsErrorRatio}, the tolerance is ${
+        TOLERANCE[workload.dtype]
       }`,
     );
   }
-  const times = await timeCase(gpu, loaded, runs);
+  using opponents = loadAll(gpu, rivals.map((name) => workload.rivals[name]()));
+  const [times, ...rivalTimes] = await timeTogether(gpu, [loaded, ...opponents.loaded], runs);
   const medianMs = quantile(times, 0.5);
-  const [flops, bytes] = [attentionFlops(c), attentionBytes(c)];
+  const rivalMs = Object.fromEntries(
+    rivals.map((name, i) => [name, quantile(rivalTimes[i], 0.5)]),
+  );
+  const { flops, bytes } = workload;
   const [gflops, gbps] = [flops / medianMs / 1e6, bytes / medianMs / 1e6];
-  const naiveMs = naive ? await timeNaive(gpu, c, runs) : undefined;
   return {
-    operator: "attention",
-    problem: c,
+    operator: workload.operator,
+    problem: workload.problem,
     adapter: gpu.adapter.description,
-    schedule: scheduleName(plan.schedule),
+    schedule: workload.scheduleOn(gpu),
     minMs: times[0],
     medianMs,
     p90Ms: quantile(times, 0.9),
-    runs,
+    runs: times.length,
     timer: gpu.features.timestamps ? "timestamps" : "wall clock",
     flops,
     bytes,
@@ -126,53 +151,82 @@ async function profileCase(
     rmsErrorRatio,
     peakBytes: await scratchBytes(gpu, loaded),
     compileMs: Math.max(0, firstMs - medianMs),
-    ...(naiveMs !== undefined && { naiveMs, speedup: naiveMs / medianMs }),
+    ...Object.fromEntries(Object.entries(rivalMs).map(([name, ms]) => [`${name}Ms`, ms])),
+    ...("naive" in rivalMs && { speedup: rivalMs.naive / medianMs }),
+    ...workload.model?.(gpu, medianMs, rivalMs),
   };
 }
 
-function planOf(gpu: Gpu, c: AttentionCase): AttentionPlan {
-  return planAttention(attentionProblemOf(c), gpu);
+function loadAll(
+  gpu: Gpu,
+  workloads: readonly Workload[],
+): Disposable & { readonly loaded: readonly LoadedWorkload[] } {
+  const stack = new DisposableStack();
+  const loaded = workloads.map((workload) => stack.use(workload.load(gpu)));
+  return { loaded, [Symbol.dispose]: () => stack.dispose() };
 }
 
-/** Times calls whose outputs are freed at once. */
-function timeCase(gpu: Gpu, loaded: LoadedCase, runs: number): Promise<number[]> {
-  const call = (): void => {
-    const { out, lse } = loaded.compute();
-    out.dispose();
-    lse?.dispose();
-  };
-  return timeRuns(gpu, call, { runs, warmups: 2 });
-}
-
-/** The median time of the naive kernels; slow as they are, a few runs tell it. */
-async function timeNaive(gpu: Gpu, c: AttentionCase, runs: number): Promise<number> {
-  using loaded = loadCase(gpu, { ...c, schedule: "naive" });
-  return quantile(await timeCase(gpu, loaded, Math.min(runs, 5)), 0.5);
+/**
+ * Times calls in turn, so that a machine that slows down slows all of them: the first `runs` times,
+ * its rivals a few.
+ */
+async function timeTogether(
+  gpu: Gpu,
+  workloads: readonly LoadedWorkload[],
+  runs: number,
+): Promise<number[][]> {
+  const times: number[][] = workloads.map(() => []);
+  const rounds = workloads.length === 1 ? 1 : Math.min(runs, RIVAL_RUNS);
+  for (let round = 0; round < rounds; round++) {
+    for (const [i, loaded] of workloads.entries()) {
+      const share = i === 0 ? Math.ceil(runs / rounds) : 1;
+      const warmups = round > 0 ? 0 : i === 0 ? 2 : 1;
+      times[i].push(...await timeRuns(gpu, () => callOnce(loaded), { runs: share, warmups }));
+    }
+  }
+  return times.map((list) => list.toSorted((a, b) => a - b));
 }
 
 /** Bytes beyond inputs and outputs that one call held at its peak. */
-async function scratchBytes(gpu: Gpu, loaded: LoadedCase): Promise<number> {
+async function scratchBytes(gpu: Gpu, loaded: LoadedWorkload): Promise<number> {
   await gpu.submit();
   const { meter } = runtimeOf(gpu);
   meter.resetPeak();
   const before = gpu.memory().bytes;
-  const { out, lse } = loaded.compute();
-  const outputs = out.buffer.size + (lse?.buffer.size ?? 0);
-  out.dispose();
-  lse?.dispose();
+  const outputs = loaded.compute();
+  const bytes = outputs.reduce((sum, { buffer }) => sum + buffer.size, 0);
+  outputs.forEach((tensor) => tensor.dispose());
   await gpu.submit();
-  return gpu.memory().peakBytes - before - outputs;
+  return gpu.memory().peakBytes - before - bytes;
 }
 
 function quantile(sorted: readonly number[], share: number): number {
   return sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))];
 }
 
-function printProfiles(gpu: Gpu, profiles: readonly Profile[], ceilings: Ceilings): void {
-  const compared = profiles.some(({ speedup }) => speedup !== undefined);
+/** Columns that only some profiles have. */
+const EXTRA_COLUMNS: readonly (readonly [string, (p: Profile) => string | undefined])[] = [
+  ["over naive", (p) => cell(p.speedup, "x")],
+  ["over unfused", (p) => cell(p.unfusedMs && p.unfusedMs / p.medianMs, "x")],
+  ["over dense", (p) => cell(p.speedupOverDense, "x")],
+  ["work bound", (p) => cell(p.workBound, "x")],
+  ["of bound", (p) => cell(p.ratioToBound && 100 * p.ratioToBound, "%")],
+];
+
+function cell(value: number | undefined, unit: string): string | undefined {
+  return value === undefined ? undefined : figure(value) + unit;
+}
+
+function printProfiles(
+  gpu: Gpu,
+  workloads: readonly Workload[],
+  profiles: readonly Profile[],
+  ceilings: Ceilings,
+): void {
+  const extra = EXTRA_COLUMNS.filter(([, of]) => profiles.some((p) => of(p) !== undefined));
   const head = ["problem", "median ms", "min", "p90", "GFLOP/s", "GB/s", "of ceiling", "error"];
-  const rows = profiles.map((p) => [
-    caseName(p.problem),
+  const rows = profiles.map((p, i) => [
+    workloads[i].name,
     figure(p.medianMs),
     figure(p.minMs),
     figure(p.p90Ms),
@@ -180,14 +234,14 @@ function printProfiles(gpu: Gpu, profiles: readonly Profile[], ceilings: Ceiling
     figure(p.gbps),
     `${figure(100 * p.fractionOfCeiling)}%`,
     figure(p.rmsErrorRatio),
-    ...(p.speedup === undefined ? [] : [`${figure(p.speedup)}x`]),
+    ...extra.map(([, of]) => of(p) ?? ""),
   ]);
   print(
     `${gpu.adapter.description}: ceilings ${figure(ceilings.gflops)} GFLOP/s, ${
       figure(ceilings.gbps)
     } GB/s`,
   );
-  print(table([[...head, ...(compared ? ["over naive"] : [])], ...rows]));
+  print(table([[...head, ...extra.map(([name]) => name)], ...rows]));
   const [{ schedule, runs, timer, compileMs, peakBytes }] = profiles;
   print(
     `schedule ${schedule}, ${runs} runs by ${timer}, first call ${

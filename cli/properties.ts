@@ -2,12 +2,8 @@ import type { Gpu } from "../gpu/device.ts";
 import { constants, declare, type Program } from "../gpu/program.ts";
 import { record } from "../gpu/runtime.ts";
 import { attention } from "../ops/attention/mod.ts";
-import {
-  type AttentionCase,
-  attentionInputs,
-  type HostTensor,
-  loadCase,
-} from "./attention_case.ts";
+import { type AttentionCase, attentionInputs, loadCase } from "./attention_case.ts";
+import type { HostTensor } from "./host_tensor.ts";
 import { type CheckGroup, checkItem } from "./outcome.ts";
 
 const CASE: AttentionCase = {

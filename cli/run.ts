@@ -2,6 +2,14 @@ import type { Gpu } from "../gpu/device.ts";
 import { requestGpu } from "../gpu/request.ts";
 import { Tensor } from "../gpu/tensor.ts";
 import { attention } from "../ops/attention/mod.ts";
+import {
+  neighborhoodAttention,
+  type NeighborhoodAttentionOptions,
+  type NeighborhoodPattern,
+  neighborhoodScores,
+  type NeighborhoodScoresOptions,
+  neighborhoodValues,
+} from "../ops/neighborhood/mod.ts";
 import { nearest } from "../gpu/options.ts";
 import { type Command, EXIT, UsageError } from "./command.ts";
 import { decodeNpy, encodeNpy } from "./npy.ts";
@@ -25,6 +33,42 @@ const RUNNABLE: Readonly<Record<string, Runnable>> = {
     allOutputs: { lse: true },
     call: ([q, k, v], options) =>
       attention(q as Tensor<"f32">, k as Tensor<"f32">, v as Tensor<"f32">, options),
+  },
+  neighborhoodAttention: {
+    parameters: ["q", "k", "v"],
+    tensorOptions: ["additionalKeys", "additionalValues"],
+    allOutputs: { lse: true },
+    call: ([q, k, v], options) =>
+      neighborhoodAttention(
+        q as Tensor<"f32">,
+        k as Tensor<"f32">,
+        v as Tensor<"f32">,
+        options as unknown as NeighborhoodAttentionOptions,
+      ),
+  },
+  neighborhoodScores: {
+    parameters: ["q", "k"],
+    tensorOptions: [],
+    allOutputs: {},
+    call: ([q, k], options) => ({
+      out: neighborhoodScores(
+        q as Tensor<"f32">,
+        k as Tensor<"f32">,
+        options as unknown as NeighborhoodScoresOptions,
+      ),
+    }),
+  },
+  neighborhoodValues: {
+    parameters: ["weights", "v"],
+    tensorOptions: [],
+    allOutputs: {},
+    call: ([weights, v], options) => ({
+      out: neighborhoodValues(
+        weights as Tensor<"f32">,
+        v as Tensor<"f32">,
+        options as unknown as NeighborhoodPattern,
+      ),
+    }),
   },
 };
 

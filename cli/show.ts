@@ -1,12 +1,13 @@
 import { ATTENTION_FLAGS } from "./attention_flags.ts";
 import { type Arguments, type Command, EXIT, UsageError } from "./command.ts";
+import { NEIGHBORHOOD_PROBLEM_FLAGS } from "./neighborhood_flags.ts";
 import {
   ATTENTION_PATTERN_FLAGS,
   NEIGHBORHOOD_PATTERN_FLAGS,
   showAttentionPattern,
   showNeighborhoodPattern,
 } from "./show_pattern.ts";
-import { showWgsl } from "./show_wgsl.ts";
+import { showAttentionWgsl, showNeighborhoodWgsl } from "./show_wgsl.ts";
 
 /** Something that can be shown. */
 interface Shown {
@@ -21,7 +22,8 @@ const SHOWN: Readonly<Record<string, Shown>> = {
     flags: NEIGHBORHOOD_PATTERN_FLAGS,
     run: showNeighborhoodPattern,
   },
-  "wgsl attention": { flags: ATTENTION_FLAGS, run: showWgsl },
+  "wgsl attention": { flags: ATTENTION_FLAGS, run: showAttentionWgsl },
+  "wgsl neighborhoodAttention": { flags: NEIGHBORHOOD_PROBLEM_FLAGS, run: showNeighborhoodWgsl },
 };
 
 /** `show`: who sees whom, and shaders. */

@@ -1,21 +1,53 @@
+import type { Gpu } from "../gpu/device.ts";
+import type { Program } from "../gpu/program.ts";
 import { requestGpu } from "../gpu/request.ts";
 import { attentionPrograms } from "../ops/attention/launch.ts";
 import { planAttention } from "../ops/attention/plan.ts";
 import { attentionProblemOf } from "../ops/attention/problem.ts";
 import { scheduleName } from "../ops/attention/schedule.ts";
+import { naivePrograms } from "../ops/neighborhood/launch_naive.ts";
+import { planNeighborhood } from "../ops/neighborhood/plan.ts";
+import { neighborhoodProblemOf } from "../ops/neighborhood/problem.ts";
 import { attentionCaseOf } from "./attention_flags.ts";
 import type { Arguments } from "./command.ts";
+import { neighborhoodCaseOf } from "./neighborhood_flags.ts";
 import { print, printJson } from "./output.ts";
 
+/** What a device runs for a problem. */
+interface Shaders {
+  readonly schedule: string;
+  readonly programs: readonly Program[];
+}
+
 /** `show wgsl attention`: the shaders of a problem. */
-export async function showWgsl(args: Arguments): Promise<void> {
+export async function showAttentionWgsl(args: Arguments): Promise<void> {
   const problem = attentionProblemOf(attentionCaseOf(args));
+  await showWgsl("attention", args, (gpu) => {
+    const plan = planAttention(problem, gpu);
+    return { schedule: scheduleName(plan.schedule), programs: attentionPrograms(problem, plan) };
+  });
+}
+
+/** `show wgsl neighborhoodAttention`: the shaders of a problem. */
+export async function showNeighborhoodWgsl(args: Arguments): Promise<void> {
+  const problem = neighborhoodProblemOf(neighborhoodCaseOf(args));
+  await showWgsl("neighborhoodAttention", args, (gpu) => {
+    const plan = planNeighborhood(problem, gpu);
+    const programs = plan.kind === "naive"
+      ? Object.values(naivePrograms(problem))
+      : attentionPrograms(plan.problem, plan.attention);
+    return { schedule: plan.name, programs };
+  });
+}
+
+async function showWgsl(
+  operator: string,
+  args: Arguments,
+  shadersOn: (gpu: Gpu) => Shaders,
+): Promise<void> {
   using gpu = await requestGpu();
-  const plan = planAttention(problem, gpu);
-  const programs = attentionPrograms(problem, plan).map(({ label, code }) => ({ label, code }));
-  if (args.has("json")) {
-    printJson({ operator: "attention", schedule: scheduleName(plan.schedule), programs });
-  } else {
-    programs.forEach(({ label, code }) => print(`// ${label}\n${code}`));
-  }
+  const { schedule, programs } = shadersOn(gpu);
+  const shown = programs.map(({ label, code }) => ({ label, code }));
+  if (args.has("json")) printJson({ operator, schedule, programs: shown });
+  else shown.forEach(({ label, code }) => print(`// ${label}\n${code}`));
 }

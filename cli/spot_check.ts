@@ -1,44 +1,65 @@
 import { attentionProblemOf } from "../ops/attention/problem.ts";
 import { attention as reference } from "../reference/mod.ts";
-import type { AttentionCase, AttentionInputs, HostTensor } from "./attention_case.ts";
+import type { AttentionCase, AttentionInputs } from "./attention_case.ts";
 import { compareHeads } from "./compare.ts";
+import type { HostTensor } from "./host_tensor.ts";
 
 /** Multiply-adds that the float64 reference may spend on a check before timing. */
 const BUDGET = 3e8;
+
+/** What rows of an output are compared with. */
+export interface RowReference {
+  /** `[B, T, Hq, D]`, `[B, S, Hkv, D]`, `[B, S, Hkv, Dv]` */
+  readonly inputs: Readonly<Record<"q" | "k" | "v", HostTensor>>;
+  readonly scale: number;
+  /** Writes 0 for the keys that a query sees and −∞ for the others. */
+  mask(query: number, keys: Float32Array): void;
+}
 
 /**
  * Compares an output with float64 on as many query rows as the budget allows, spread from the first
  * to the last; all of them where the problem is small. Returns the error ratio of the worst head.
  *
- * The rows are handed to the reference with an explicit mask, so that causality does not depend on
- * which rows were chosen.
+ * The rows are handed to the reference with an explicit mask, so that what they see does not depend
+ * on which rows were chosen.
  */
+export function spotCheckRows(
+  { inputs, scale, mask }: RowReference,
+  out: ArrayLike<number>,
+): number {
+  const [batch, qLen, heads, headDim] = inputs.q.shape;
+  const [, kvLen, , valueDim] = inputs.v.shape;
+  if (batch * qLen === 0) return 0;
+  const perRow = batch * heads * Math.max(1, kvLen) * (headDim + valueDim);
+  const count = Math.max(2, Math.min(qLen, Math.floor(BUDGET / perRow)));
+  const rows = Array.from(
+    { length: Math.min(count, qLen) },
+    (_, i) => Math.round(i * (qLen - 1) / Math.max(1, count - 1)),
+  );
+  const masks = new Float32Array(rows.length * kvLen);
+  rows.forEach((row, i) => mask(row, masks.subarray(i * kvLen, (i + 1) * kvLen)));
+  const q = chooseRows(inputs.q, rows);
+  const bias = { data: masks, shape: [1, 1, rows.length, kvLen] };
+  const expected = reference(q, inputs.k, inputs.v, { scale, bias });
+  const shape = [batch, qLen, heads, valueDim];
+  const actual = chooseRows({ data: out as Float32Array, shape }, rows);
+  return compareHeads(actual.data, expected.out.data, heads, valueDim).ratio;
+}
+
+/** Compares an output of attention with float64, as {@linkcode spotCheckRows} does. */
 export function spotCheck(
   c: AttentionCase,
   inputs: AttentionInputs,
   out: ArrayLike<number>,
 ): number {
-  if (c.batch * c.qLen === 0) return 0;
   const { band, scale } = attentionProblemOf(c);
-  const perRow = c.batch * c.heads * Math.max(1, c.kvLen) * (c.headDim + c.valueDim);
-  const count = Math.max(2, Math.min(c.qLen, Math.floor(BUDGET / perRow)));
-  const rows = Array.from(
-    { length: Math.min(count, c.qLen) },
-    (_, i) => Math.round(i * (c.qLen - 1) / Math.max(1, count - 1)),
-  );
-  const mask = new Float32Array(rows.length * c.kvLen);
-  rows.forEach((row, i) => {
-    for (let j = 0; j < c.kvLen; j++) {
+  const mask = (row: number, keys: Float32Array): void => {
+    for (let j = 0; j < keys.length; j++) {
       const hidden = band !== null && (j < row + band.lo || j > row + band.hi);
-      if (hidden) mask[i * c.kvLen + j] = -Infinity;
+      keys[j] = hidden ? -Infinity : 0;
     }
-  });
-  const q = chooseRows(inputs.q, rows);
-  const bias = { data: mask, shape: [1, 1, rows.length, c.kvLen] };
-  const expected = reference(q, inputs.k, inputs.v, { scale, bias });
-  const shape = [c.batch, c.qLen, c.heads, c.valueDim];
-  const actual = chooseRows({ data: out as Float32Array, shape }, rows);
-  return compareHeads(actual.data, expected.out.data, c.heads, c.valueDim).ratio;
+  };
+  return spotCheckRows({ inputs, scale, mask }, out);
 }
 
 /** The rows of a `[B, T, H, D]` array at some queries. */

@@ -114,6 +114,10 @@ const MASKED = -2e30;
 
 struct Key { row: u32, additional: bool, visible: bool }
 
+/// The row of a token in a batch entry and head.
+fn row_of(z: u32, token: u32) -> u32 {
+  return (z / params.heads * params.tokens + token) * params.heads + z % params.heads;
+}
 fn columns() -> u32 { return params.volume + params.additional_len; }
 
 /// The key in a column of the scores of a row.
@@ -140,7 +144,7 @@ const SCORES = /* wgsl */ `
 fn main(@builtin(global_invocation_id) at: vec3u) {
   let column = at.x;
   if column >= columns() { return; }
-  let row = at.z * params.tokens * params.heads + at.y;
+  let row = row_of(at.z, at.y);
   let key = key_at(row, column);
   var s = 0.0;
   for (var d = 0u; d < HEAD_DIM; d++) { s += params.q_scale * element_q(row, d) * key_of(key, d); }
@@ -151,9 +155,8 @@ fn main(@builtin(global_invocation_id) at: vec3u) {
 const SOFTMAX = /* wgsl */ `
 @compute @workgroup_size(THREADS)
 fn main(@builtin(global_invocation_id) at: vec3u) {
-  let i = at.x;
-  if i >= params.tokens * params.heads { return; }
-  let row = at.y * params.tokens * params.heads + i;
+  if at.x >= params.tokens { return; }
+  let row = row_of(at.y, at.x);
   let first = row * columns();
   var m = MASKED;
   for (var c = 0u; c < columns(); c++) { m = max(m, scores[first + c]); }
@@ -169,7 +172,7 @@ const VALUES = /* wgsl */ `
 fn main(@builtin(global_invocation_id) at: vec3u) {
   let d = at.x;
   if d >= VALUE_DIM { return; }
-  let row = at.z * params.tokens * params.heads + at.y;
+  let row = row_of(at.z, at.y);
   var sum = 0.0;
   for (var c = 0u; c < columns(); c++) {
     sum += scores[row * columns() + c] * value_of(key_at(row, c), d);

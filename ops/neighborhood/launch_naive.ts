@@ -1,6 +1,7 @@
 import type { Gpu } from "../../gpu/device.ts";
 import type { GpuLimits } from "../../gpu/limits.ts";
-import type { Operation } from "../../gpu/recorder.ts";
+import type { BufferRange, Operation } from "../../gpu/recorder.ts";
+import type { Tensor } from "../../gpu/tensor.ts";
 import {
   NAIVE_THREADS,
   type NaiveNeighborhood,
@@ -30,47 +31,73 @@ export function launchNaive(
   problem: NeighborhoodProblem,
   tensors: AttentionTensors,
 ): void {
-  const { batch, heads, kvHeads, qLen, valueDim, scale, additional } = problem.attention;
-  const volume = windowVolume(problem);
-  const columns = volume + (additional?.count ?? 0);
-  checkPiece(problem, columns, gpu.limits);
+  const { batch, heads, qLen, valueDim } = problem.attention;
+  const columns = columnsOf(problem);
+  checkPiece(problem, gpu.limits);
   const scores = operation.scratch(Math.max(16, 4 * batch * qLen * heads * columns));
-  const { scores: first, softmax, values } = naivePrograms(problem);
-  const params = {
+  const { scores: first, values } = naivePrograms(problem);
+  const params = paramsOf(problem);
+  const { q, k, v, out, lse } = tensors;
+  operation.launch({
+    program: first,
+    resources: { scores, ...bound({ q, k, additionalKeys: tensors.additional?.keys }) },
+    params,
+    grid: [groups(columns), qLen, batch * heads],
+  });
+  launchSoftmax(operation, problem, { scores, ...bound({ lse }) });
+  operation.launch({
+    program: values,
+    resources: { scores, ...bound({ v, additionalValues: tensors.additional?.values, out }) },
+    params,
+    grid: [groups(valueDim), qLen, batch * heads],
+  });
+}
+
+/** Records the softmax of every row of scores, in place; scores are in base 2. */
+export function launchSoftmax(
+  operation: Operation,
+  problem: NeighborhoodProblem,
+  resources: Readonly<Record<string, BufferRange>>,
+): void {
+  const { batch, heads, qLen } = problem.attention;
+  operation.launch({
+    program: naivePrograms(problem).softmax,
+    resources,
+    params: paramsOf(problem),
+    grid: [groups(qLen), batch * heads, 1],
+  });
+}
+
+function paramsOf(problem: NeighborhoodProblem): Record<string, number> {
+  const { heads, kvHeads, qLen, scale, additional } = problem.attention;
+  return {
     ...windowParams(problem.axes),
     ...NO_FIRST_ROWS,
-    ...{ tokens: qLen, heads, kvHeads, volume },
+    ...{ tokens: qLen, heads, kvHeads },
+    volume: windowVolume(problem),
     group: heads / kvHeads,
     additionalLen: additional?.count ?? 0,
     qScale: scale * Math.LOG2E,
     outFirst: 0,
   };
-  const bound = (names: Record<string, { buffer: GPUBuffer } | null | undefined>) =>
-    Object.fromEntries(
-      Object.entries(names).flatMap(([name, tensor]) =>
-        tensor ? [[name, { buffer: tensor.buffer }]] : []
-      ),
-    );
-  const { q, k, v, out, lse } = tensors;
-  const groups = (threads: number): number => Math.ceil(threads / NAIVE_THREADS);
-  operation.launch({
-    program: first,
-    resources: { scores, ...bound({ q, k, additionalKeys: tensors.additional?.keys }) },
-    params,
-    grid: [groups(columns), qLen * heads, batch],
-  });
-  operation.launch({
-    program: softmax,
-    resources: { scores, ...bound({ lse }) },
-    params,
-    grid: [groups(qLen * heads), batch, 1],
-  });
-  operation.launch({
-    program: values,
-    resources: { scores, ...bound({ v, additionalValues: tensors.additional?.values, out }) },
-    params,
-    grid: [groups(valueDim), qLen * heads, batch],
-  });
+}
+
+function bound(
+  tensors: Readonly<Record<string, Tensor | null | undefined>>,
+): Record<string, BufferRange> {
+  const given = Object.entries(tensors).flatMap(([name, tensor]) =>
+    tensor ? [[name, { buffer: tensor.buffer }] as const] : []
+  );
+  return Object.fromEntries(given);
+}
+
+function groups(threads: number): number {
+  return Math.ceil(threads / NAIVE_THREADS);
+}
+
+/** Scores of a row. */
+function columnsOf(problem: NeighborhoodProblem): number {
+  return windowVolume(problem) + (problem.attention.additional?.count ?? 0);
 }
 
 /** Keys of a window. */
@@ -79,15 +106,15 @@ export function windowVolume({ axes }: Pick<NeighborhoodProblem, "axes">): numbe
 }
 
 /** The baseline is not cut up: it measures, it does not serve. */
-function checkPiece({ attention }: NeighborhoodProblem, columns: number, limits: GpuLimits): void {
-  const { batch, qLen, heads } = attention;
+function checkPiece(problem: NeighborhoodProblem, limits: GpuLimits): void {
+  const { batch, qLen, heads } = problem.attention;
+  const columns = columnsOf(problem);
   const bytes = 4 * batch * qLen * heads * columns;
-  const fits = bytes <= limits.maxStorageBufferBindingSize && columns < limits.maxLoopIterations &&
-    Math.max(qLen * heads, batch) <= limits.maxComputeWorkgroupsPerDimension;
+  const fits = bytes <= limits.maxStorageBufferBindingSize &&
+    3 * (columns + 1) < limits.maxLoopIterations &&
+    Math.max(qLen, batch * heads) <= limits.maxComputeWorkgroupsPerDimension;
   if (fits) return;
   throw new RangeError(
-    `Cannot plan neighborhood attention as the naive schedule must run in one piece: it has ${
-      qLen * heads
-    } rows and ${bytes} bytes of scores, the device allows ${limits.maxComputeWorkgroupsPerDimension} and ${limits.maxStorageBufferBindingSize}`,
+    `Cannot plan neighborhood attention as the naive schedule must run in one piece: it has ${qLen} tokens, ${columns} scores a row and ${bytes} bytes of them, the device allows ${limits.maxComputeWorkgroupsPerDimension}, ${limits.maxLoopIterations} iterations and ${limits.maxStorageBufferBindingSize} bytes`,
   );
 }

@@ -51,6 +51,15 @@ const OPTIONS: readonly (keyof NeighborhoodAttentionOptions)[] = [
   "schedule",
 ];
 
+/** What attention can do beside, and neighborhoods do not. */
+export const PLAIN: Pick<AttentionProblem, "band" | "softcap" | "bias" | "sinks" | "schedule"> = {
+  band: null,
+  softcap: null,
+  bias: null,
+  sinks: null,
+  schedule: null,
+};
+
 /** Validates the arguments of neighborhood attention: the one place that throws for them. */
 export function neighborhoodProblem(
   q: Tensor,
@@ -81,19 +90,49 @@ export function neighborhoodProblem(
   const axes = neighborhoodAxes(ACTION, layout, options);
   const count = checkAdditional(k, v, additionalKeys, additionalValues);
   const attention: AttentionProblem = {
+    ...PLAIN,
     ...sizes,
     elem: checkElem(ACTION, tensors),
     scale: checkScale(ACTION, options.scale, headDim),
-    band: null,
     additional: count === 0 ? null : { count },
-    softcap: null,
-    bias: null,
-    sinks: null,
     lse: checkLse(ACTION, lse),
     copyable: areCopyable(Object.values(tensors)),
-    schedule: null,
   };
   return { problem: { axes, attention, schedule: checkSchedule(options.schedule) }, gpu };
+}
+
+/** A problem from plain values, for planning without tensors. */
+export function neighborhoodProblemOf(
+  plain: {
+    batch: number;
+    layout: readonly number[];
+    heads: number;
+    kvHeads: number;
+    headDim: number;
+    valueDim: number;
+    dtype: "f32" | "f16";
+    pattern: NeighborhoodPattern;
+    additional?: number;
+    scale?: number;
+    schedule?: string | NeighborhoodSchedule;
+  },
+): NeighborhoodProblem {
+  const { batch, layout, heads, kvHeads, headDim, valueDim, additional = 0 } = plain;
+  const tokens = volume(layout);
+  const sizes = { batch, qLen: tokens, kvLen: tokens, heads, kvHeads, headDim, valueDim };
+  return {
+    axes: neighborhoodAxes(ACTION, layout, plain.pattern),
+    attention: {
+      ...PLAIN,
+      ...checkSizes(ACTION, sizes),
+      elem: plain.dtype,
+      scale: checkScale(ACTION, plain.scale, headDim),
+      additional: additional === 0 ? null : { count: additional },
+      lse: false,
+      copyable: true,
+    },
+    schedule: plain.schedule ?? null,
+  };
 }
 
 /** The batch and the token axes `[B, X(, Y(, Z)), heads, dim]` that tensors share. */

@@ -39,9 +39,18 @@ export function neighborhoodSchedules(
   const variants = Map.groupBy(tiled, ({ schedule }) => variantOf(schedule));
   const ordered = [...variants.values()].flatMap((variant) =>
     variant.toSorted((a, b) => a.cost - b.cost).map(({ schedule }) => schedule)
+      .toSorted((a, b) => Number(isLarge(a)) - Number(isLarge(b)))
   );
   return [...ordered, { kind: "naive" }];
 }
+
+/** Whether a kernel takes long to compile for what it gains. */
+function isLarge(schedule: TiledSchedule): boolean {
+  return schedule.kind === "subgroup" && schedule.rows > MANY_ROWS;
+}
+
+/** Rows of a lane from which more are no faster (measured, llvmpipe). */
+const MANY_ROWS = 4;
 
 /** Schedules that differ in tile sizes only compete; the order of the others is the device's. */
 function variantOf(schedule: TiledSchedule): string {

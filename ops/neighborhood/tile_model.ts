@@ -55,7 +55,7 @@ export function tileModel(
   const denseTiles = product(axes.map(({ length }, axis) => Math.ceil(length / keyTile[axis])));
   const cells = visits * product(queryTile) * product(keyTile);
   const densePairs = product(axes.map(({ length }) => length)) ** 2;
-  const visible = product(axes.map(visiblePairs));
+  const visible = visiblePairs(axes);
   return {
     queryTiles: product(costs.map((cost) => cost.queryTiles)),
     visits,
@@ -155,8 +155,12 @@ function axisCost(
   return { queryTiles, visits, busiest };
 }
 
-/** Pairs of a query and a key that it sees on an axis. */
-function visiblePairs(axis: NeighborhoodAxis): number {
+/** Pairs of a query and a key that it sees, for one head of one batch entry. */
+export function visiblePairs(axes: readonly NeighborhoodAxis[]): number {
+  return product(axes.map(axisPairs));
+}
+
+function axisPairs(axis: NeighborhoodAxis): number {
   let pairs = 0;
   for (const { places, groups } of groupLengths(axis)) {
     for (let place = 0; place < places; place++) {

@@ -6,7 +6,7 @@ import type { AttentionProblem } from "../attention/problem.ts";
 import { areCopyable, checkElem, checkScale, checkSizes } from "../attention/sizes.ts";
 import { checkDType, checkShared, checkTensors } from "../tensors.ts";
 import { neighborhoodAxes, type NeighborhoodPattern } from "./axes.ts";
-import { checkLayout, type NeighborhoodProblem } from "./problem.ts";
+import { checkLayout, type NeighborhoodProblem, PLAIN } from "./problem.ts";
 
 /** Options of {@linkcode neighborhoodScores}; each of the pattern one value or one per axis. */
 export interface NeighborhoodScoresOptions extends NeighborhoodPattern {
@@ -105,14 +105,10 @@ function unfusedProblem(
       ...{ qLen: tokens, kvLen: tokens },
       ...{ headDim: dim, valueDim: dim },
     }),
+    ...PLAIN,
     ...given,
-    band: null,
     additional: null,
-    softcap: null,
-    bias: null,
-    sinks: null,
     lse: false,
-    schedule: null,
   };
   const slots = axes.reduce((product, { windowSize }) => product * windowSize, 1);
   return { axes, attention, schedule: null, weightElem, slots };

@@ -3,8 +3,8 @@ import {
   type AttentionCase,
   attentionInputs,
   referenceOf,
-  TOLERANCE,
 } from "../../cli/attention_case.ts";
+import { TOLERANCE } from "../../cli/host_tensor.ts";
 import { spotCheck } from "../../cli/spot_check.ts";
 
 const BASE: AttentionCase = {

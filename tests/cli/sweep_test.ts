@@ -1,7 +1,8 @@
 import { assertEquals, assertThrows } from "@std/assert";
 import type { AttentionCase } from "../../cli/attention_case.ts";
 import { UsageError } from "../../cli/command.ts";
-import { parseSweep } from "../../cli/sweep.ts";
+import { ATTENTION_SWEEPS } from "../../cli/attention_workload.ts";
+import { parseSweep as parse } from "../../cli/sweep.ts";
 
 const BASE: AttentionCase = {
   batch: 2,
@@ -16,6 +17,9 @@ const BASE: AttentionCase = {
   seed: 1,
   causal: true,
 };
+
+const parseSweep = (text: string | undefined, base: AttentionCase) =>
+  parse(text, base, ATTENTION_SWEEPS);
 
 /** What a sweep of one size changes. */
 function changed(text: string): Partial<AttentionCase> | undefined {

@@ -1,0 +1,39 @@
+import type { Gpu } from "../gpu/device.ts";
+import type { Tensor } from "../gpu/tensor.ts";
+
+/** A problem of an operator, as `profile` and the benchmarks see it. */
+export interface Workload {
+  readonly operator: string;
+  /** What determines it, as JSON prints it. */
+  readonly problem: object;
+  /** One line that tells it from its neighbours. */
+  readonly name: string;
+  readonly dtype: "f32" | "f16";
+  /** Operations by the definition: two multiply-adds per channel of each visible pair. */
+  readonly flops: number;
+  /** Bytes that must move at least: inputs once, output once. */
+  readonly bytes: number;
+  /** Other ways to the same result, by what they are called; `naive` is one. */
+  readonly rivals: Readonly<Record<string, () => Workload>>;
+  /** Rivals that are always timed too. */
+  readonly always: readonly string[];
+  /** Name of the schedule that a device runs; throws where none fits. */
+  scheduleOn(gpu: Gpu): string;
+  /** Uploads the inputs. */
+  load(gpu: Gpu): LoadedWorkload;
+  /** What a model says of the schedule, and what the times say of the model. */
+  model?(gpu: Gpu, medianMs: number, rivalMs: Readonly<Record<string, number>>): object;
+}
+
+/** A workload on the device, ready to be computed many times. */
+export interface LoadedWorkload extends Disposable {
+  /** Records one call and returns its outputs, `out` first. */
+  compute(): readonly Tensor[];
+  /** Error ratio of `out` against float64, on as many rows as a check before timing may take. */
+  errorOf(out: ArrayLike<number>): number;
+}
+
+/** Records a call whose outputs are freed at once. */
+export function callOnce(loaded: LoadedWorkload): void {
+  for (const tensor of loaded.compute()) tensor.dispose();
+}
