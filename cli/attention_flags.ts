@@ -1,11 +1,7 @@
 import type { Gpu } from "../gpu/device.ts";
 import type { AttentionWindow } from "../ops/attention/problem.ts";
 import { attentionProblemOf } from "../ops/attention/problem.ts";
-import {
-  type AttentionSchedule,
-  attentionSchedules,
-  scheduleName,
-} from "../ops/attention/schedule.ts";
+import { attentionSchedules, scheduleName } from "../ops/attention/schedule.ts";
 import type { AttentionCase } from "./attention_case.ts";
 import { type Arguments, type Flag, UsageError } from "./command.ts";
 
@@ -52,11 +48,6 @@ export function attentionCaseOf(args: Arguments): AttentionCase {
     ...(window && { window }),
     ...(schedule !== undefined && { schedule }),
   };
-}
-
-/** Schedules that are valid for a case on a device. */
-export function schedulesOf(gpu: Gpu, c: AttentionCase): AttentionSchedule[] {
-  return attentionSchedules(attentionProblemOf(c), gpu);
 }
 
 /** Names of the schedules that fit the small problems of `check`. */

@@ -1,7 +1,7 @@
 import type { Gpu } from "../gpu/device.ts";
 import { planAttention } from "../ops/attention/plan.ts";
 import { attentionProblemOf } from "../ops/attention/problem.ts";
-import { scheduleName } from "../ops/attention/schedule.ts";
+import { attentionSchedules, scheduleName } from "../ops/attention/schedule.ts";
 import { type AttentionCase, caseName, loadCase } from "./attention_case.ts";
 import { attentionBytes, attentionFlops } from "./attention_cost.ts";
 import { spotCheck } from "./spot_check.ts";
@@ -30,6 +30,7 @@ export function attentionWorkload(c: AttentionCase): Workload {
     rivals: { naive: () => attentionWorkload({ ...c, schedule: "naive" }) },
     always: [],
     scheduleOn: (gpu) => scheduleName(planAttention(attentionProblemOf(c), gpu).schedule),
+    schedulesOn: (gpu) => attentionSchedules(attentionProblemOf(c), gpu).map(scheduleName),
     load: (gpu) => loadAttention(gpu, c),
   };
 }

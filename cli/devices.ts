@@ -1,16 +1,25 @@
 import type { Gpu } from "../gpu/device.ts";
 import { requestGpu } from "../gpu/request.ts";
-import { scheduleName } from "../ops/attention/schedule.ts";
-import { type AttentionCase, caseName } from "./attention_case.ts";
-import { schedulesOf } from "./attention_flags.ts";
+import type { AttentionCase } from "./attention_case.ts";
+import { attentionWorkload } from "./attention_workload.ts";
 import { type Command, EXIT } from "./command.ts";
+import { neighborhoodWorkload } from "./neighborhood_workload.ts";
 import { figure, print, printJson, table } from "./output.ts";
+import type { Workload } from "./workload.ts";
+
+const SIZES = {
+  ...{ batch: 1, heads: 8, kvHeads: 8, headDim: 64, valueDim: 64, seed: 1 },
+  ...{ dtype: "f32", inputs: "normal" } as const,
+};
 
 /** Problems whose default schedules stand for the others. */
-const TYPICAL: readonly AttentionCase[] = [
+const TYPICAL: readonly Workload[] = [
   typical({}),
   typical({ causal: true, headDim: 128, valueDim: 128 }),
   typical({ qLen: 1, kvLen: 16_384 }),
+  neighborhood([8192], 512),
+  neighborhood([64, 64], 13),
+  neighborhood([8, 32, 32], 5),
 ];
 
 /** `devices`: what this machine has. */
@@ -19,9 +28,9 @@ export const devices: Command = {
   flags: {},
   async run(args) {
     using gpu = await requestGpu();
-    const schedules = TYPICAL.map((c) => {
-      const names = schedulesOf(gpu, c).map(scheduleName);
-      return { problem: caseName(c), default: names[0], valid: names };
+    const schedules = TYPICAL.map(({ operator, name, schedulesOn }) => {
+      const valid = schedulesOn(gpu);
+      return { operator, problem: name, default: valid[0], valid };
     });
     const { adapter, limits, features } = gpu;
     if (args.has("json")) {
@@ -37,7 +46,7 @@ export const devices: Command = {
       ["timestamps", timestamps ? "yes" : "no"],
       ...Object.entries(limits).map(([name, value]) => [name, limitText(name, value)]),
     ]));
-    print("\ndefault schedules of attention");
+    print("\ndefault schedules");
     print(table(schedules.map(({ problem, default: name }) => [`  ${problem}`, name])));
     return EXIT.fine;
   },
@@ -54,10 +63,10 @@ function limitText(name: string, value: number): string {
     : String(value);
 }
 
-function typical(part: Partial<AttentionCase>): AttentionCase {
-  return {
-    ...{ batch: 1, qLen: 1024, kvLen: 1024, heads: 8, kvHeads: 8, headDim: 64, valueDim: 64 },
-    ...{ dtype: "f32", inputs: "normal", seed: 1 },
-    ...part,
-  };
+function typical(part: Partial<AttentionCase>): Workload {
+  return attentionWorkload({ ...SIZES, qLen: 1024, kvLen: 1024, ...part });
+}
+
+function neighborhood(layout: readonly number[], windowSize: number): Workload {
+  return neighborhoodWorkload({ ...SIZES, layout, pattern: { windowSize } });
 }

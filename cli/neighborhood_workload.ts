@@ -2,6 +2,7 @@ import type { Gpu } from "../gpu/device.ts";
 import { neighborhoodAxes } from "../ops/neighborhood/axes.ts";
 import { type NeighborhoodPlan, planNeighborhood } from "../ops/neighborhood/plan.ts";
 import { neighborhoodProblemOf } from "../ops/neighborhood/problem.ts";
+import { neighborhoodScheduleName, neighborhoodSchedules } from "../ops/neighborhood/schedule.ts";
 import { tileModel, type TilePair, visiblePairs } from "../ops/neighborhood/tile_model.ts";
 import { visibleKeys } from "../reference/mod.ts";
 import { attentionWorkload } from "./attention_workload.ts";
@@ -52,6 +53,8 @@ export function neighborhoodWorkload(c: NeighborhoodCase): Workload {
     },
     always: ["dense"],
     scheduleOn: (gpu) => planOf(gpu, c).name,
+    schedulesOn: (gpu) =>
+      neighborhoodSchedules(neighborhoodProblemOf(c), gpu).map(neighborhoodScheduleName),
     load: (gpu) => loadWorkload(gpu, c),
     model: (gpu, medianMs, { dense }) => boundsOf(planOf(gpu, c), c, dense / medianMs),
   };

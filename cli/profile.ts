@@ -179,7 +179,7 @@ async function timeTogether(
   const rounds = workloads.length === 1 ? 1 : Math.min(runs, RIVAL_RUNS);
   for (let round = 0; round < rounds; round++) {
     for (const [i, loaded] of workloads.entries()) {
-      const share = i === 0 ? Math.ceil(runs / rounds) : 1;
+      const share = i === 0 ? Math.ceil((runs - times[0].length) / (rounds - round)) : 1;
       const warmups = round > 0 ? 0 : i === 0 ? 2 : 1;
       times[i].push(...await timeRuns(gpu, () => callOnce(loaded), { runs: share, warmups }));
     }

@@ -19,6 +19,8 @@ export interface Workload {
   readonly always: readonly string[];
   /** Name of the schedule that a device runs; throws where none fits. */
   scheduleOn(gpu: Gpu): string;
+  /** Names of all schedules that fit, the default first. */
+  schedulesOn(gpu: Gpu): string[];
   /** Uploads the inputs. */
   load(gpu: Gpu): LoadedWorkload;
   /** What a model says of the schedule, and what the times say of the model. */

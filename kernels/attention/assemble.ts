@@ -26,14 +26,14 @@ export function assemble(config: AttentionConfig, kernel: TiledKernel): Program 
   const pattern = patternCode(config.pattern, tiles);
   const params = { ...ATTENTION_PARAMS, ...pattern.params };
   const { q, k, v, additionalKeys, additionalValues, out } = attentionRows(config);
-  const inputs = config.additional ? [q, k, v, additionalKeys, additionalValues] : [q, k, v];
+  const inputs = pattern.additional ? [q, k, v, additionalKeys, additionalValues] : [q, k, v];
   const accessors = [...inputs.map((rows) => reader(rows, config.source)), writer(out)];
   const bindings = [...accessors.map(({ binding }) => binding), ...description.bindings];
   const code = [
     constants({ ...sizes, ...description.constants, MASKS: pattern.masked }),
     declare(bindings, params),
     ...accessors.map((accessor) => accessor.code),
-    config.additional ? LOADS_WITH_ADDITIONAL : LOADS,
+    pattern.additional ? LOADS_WITH_ADDITIONAL : LOADS,
     pattern.code,
     description.code,
     unroll(main, sizes),

@@ -19,7 +19,7 @@ const PARAMS: Readonly<Record<string, ParamType>> = {
 /** Tokens in a row: a tile is a run of them. */
 export function bandPattern({ banded }: BandConfig, { queries, keys }: TileSizes): PatternCode {
   const code = [constants({ QUERIES: queries, KEYS: keys, BANDED: banded }), CODE].join("\n");
-  return { masked: true, params: PARAMS, code };
+  return { masked: true, additional: false, params: PARAMS, code };
 }
 
 const CODE = /* wgsl */ `

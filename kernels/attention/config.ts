@@ -17,8 +17,6 @@ export interface AttentionConfig {
   readonly valueDim: number;
   /** Which keys a query sees. */
   readonly pattern: PatternConfig;
-  /** Whether there are additional keys and values, which every query sees. */
-  readonly additional: boolean;
   /** Whether scores pass through cap · tanh(s / cap). */
   readonly softcap: boolean;
   /** Storage of the bias, or null without one. */

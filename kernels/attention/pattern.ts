@@ -30,6 +30,8 @@ export interface TileSizes {
 export interface PatternCode {
   /** Whether tiles need masks at all. */
   readonly masked: boolean;
+  /** Whether rows of additional keys and values occur too. */
+  readonly additional: boolean;
   readonly params: Readonly<Record<string, ParamType>>;
   readonly code: string;
 }

@@ -56,7 +56,7 @@ export function neighborhoodPattern(config: NeighborhoodConfig): PatternCode {
     }; }`,
     KEYS,
   ].join("\n");
-  return { masked: tests.length > 0 || parted || additional, params: PARAMS, code };
+  return { masked: tests.length > 0 || parted || additional, additional, params: PARAMS, code };
 }
 
 /** Tokens of a box. */

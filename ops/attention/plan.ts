@@ -53,7 +53,6 @@ export function planTokens(
     headDim: problem.headDim,
     valueDim: problem.valueDim,
     pattern: tokens.pattern,
-    additional: problem.additional !== null,
     softcap: problem.softcap !== null,
     bias: problem.bias?.elem ?? null,
     sinks: problem.sinks?.elem ?? null,

@@ -54,7 +54,7 @@ for (const line of ["", "help", "--help"]) {
     const { code, stdout, stderr } = await tessera(words(line));
 
     assertEquals([code, stderr], [0, ""]);
-    for (const command of ["devices", "check", "profile", "show", "run"]) {
+    for (const command of ["devices", "check", "profile", "simulate", "show", "run"]) {
       assertStringIncludes(stdout, `\n  ${command} `);
     }
   });
@@ -65,9 +65,15 @@ const HELP = {
   check: ["quick", "cases N", "seed N", "dtype f32|f16", "bail"],
   profile: [
     ...["batch N", "heads N", "kv-heads N", "q-len N", "kv-len N", "head-dim N", "value-dim N"],
-    ...["dtype f32|f16", "causal", "window L,R", "schedule NAME", "runs N", "compare naive"],
-    "sweep KEY=A..B",
+    ...["dtype f32|f16", "causal", "window L,R", "schedule NAME", "runs N", "compare NAME,…"],
+    ...["sweep KEY=A..B", "layout XxYxZ"],
   ],
+  "profile attention": ["q-len N", "causal ", "compare NAME,…"],
+  "profile neighborhoodAttention": [
+    ...["layout XxYxZ", "window-size N|NxN…", "stride N|NxN…", "dilation N|NxN…"],
+    ...["causal true|false,…", "additional N", "heads N", "dtype f32|f16", "sweep KEY=A..B"],
+  ],
+  "simulate neighborhood": ["layout XxYxZ", "query-tile", "kv-tile", "placement"],
   show: ["q-len N", "dtype f32|f16", "schedule NAME", "layout XxYxZ", "out FILE"],
   "show wgsl attention": ["q-len N", "causal ", "schedule NAME"],
   "show pattern attention": ["q-len N", "kv-len N", "causal ", "window L,R", "out FILE"],
@@ -104,7 +110,14 @@ const MISTAKES: Readonly<Record<string, string>> = {
   "profile attention --window 5": '--window must be L,R with integers >= 0, current value is "5"',
   "profile attention --window=-1,0":
     '--window must be L,R with integers >= 0, current value is "-1,0"',
-  "profile attention --compare fast": '--compare must be one of naive, current value is "fast"',
+  "profile attention --compare fast": '--compare must name one of naive, current value is "fast"',
+  "profile neighborhoodAttention --layout 8 --window-size 3 --compare naive,fast":
+    '--compare must name one of naive, unfused, dense, current value is "fast"',
+  "profile neighborhoodAttention --window-size 3": "--layout must be given",
+  "profile neighborhoodAttention --layout 8 --q-len 3":
+    'unknown flag "--q-len", the nearest is "--json"',
+  "profile neighborhoodAttention --layout 8 --window-size 3 --sweep t=1..2":
+    '--sweep must be KEY=A..B with KEY among side, length, batch, heads, head-dim and 1 <= A <= B, current value is "t=1..2"',
   "profile attention --sweep t=8":
     '--sweep must be KEY=A..B with KEY among t, q-len, kv-len, batch, heads, head-dim and 1 <= A <= B, current value is "t=8"',
   "show pattern attention --layout 8": 'unknown flag "--layout", the nearest is "--out"',
@@ -125,7 +138,7 @@ const MISTAKES: Readonly<Record<string, string>> = {
     ),
   ),
   "profile atention":
-    'an operator must be named, attention is the only one, current value is "atention"',
+    'an operator must be named, among attention, neighborhoodAttention, the nearest to "atention" is "attention"',
 };
 
 for (const [line, message] of Object.entries(MISTAKES)) {
@@ -141,7 +154,7 @@ Deno.test("main() exits 2 for something that cannot be shown", async () => {
   const called = await tessera(["show", "pattern"], NO_ADAPTER);
 
   const stderr =
-    'Cannot show "pattern": what can be shown is "pattern attention", "pattern neighborhoodAttention", "wgsl attention"\n';
+    'Cannot show "pattern": what can be shown is "pattern attention", "pattern neighborhoodAttention", "wgsl attention", "wgsl neighborhoodAttention"\n';
   assertEquals(called, { code: 2, stdout: "", stderr });
 });
 
@@ -270,6 +283,9 @@ Deno.test({
       "B1 T1024 S1024 H8 D64 f32",
       "B1 T1024 S1024 H8 D128 f32 causal",
       "B1 T1 S16384 H8 D64 f32",
+      "B1 8192 H8 D64 f32 window 512",
+      "B1 64x64 H8 D64 f32 window 13",
+      "B1 8x32x32 H8 D64 f32 window 5",
     ]);
     for (const { default: first, valid } of schedules) {
       assertEquals(valid[0], first);
@@ -318,6 +334,75 @@ Deno.test({
     assert(number("peakBytes") >= 0);
     assert(number("compileMs") >= 0);
     assertAlmostEquals(number("speedup"), number("naiveMs") / number("medianMs"), 1e-9);
+  },
+});
+
+Deno.test({
+  name: "main() prints what the tile model allows beside a profile of a neighborhood",
+  ignore,
+  async fn() {
+    const problem = "--layout 12x10 --window-size 5x4 --stride 1x2 --heads 2 --head-dim 8";
+
+    const profile = await json(
+      `profile neighborhoodAttention ${problem} --runs 3 --compare naive,unfused`,
+    );
+
+    assertEquals(profile.operator, "neighborhoodAttention");
+    assertEquals(profile.problem, {
+      ...{ batch: 1, layout: [12, 10], heads: 2, kvHeads: 2, headDim: 8, valueDim: 8 },
+      ...{ dtype: "f32", inputs: "normal", seed: 1, lse: false },
+      pattern: { windowSize: [5, 4], stride: [1, 2] },
+    });
+    const numbers = new Map(Object.entries(profile));
+    const number = (name: string): number => Number(numbers.get(name));
+    // two heads of 120 rows that see 20 keys; two multiply-adds for each of 16 channels
+    assertEquals(number("flops"), 2 * 2 * 120 * 20 * 16);
+    assertEquals(number("bytes"), 4 * 2 * 120 * 4 * 8);
+    assertEquals(number("flopBound"), 6);
+    assert(number("workBound") <= number("flopBound"));
+    assertAlmostEquals(number("density"), number("workBound") / number("flopBound"), 1e-9);
+    const { denseMs, medianMs, naiveMs, unfusedMs } = Object.fromEntries(numbers);
+    assert([denseMs, naiveMs, unfusedMs].every((ms) => Number(ms) > 0));
+    assertAlmostEquals(number("speedupOverDense"), Number(denseMs) / Number(medianMs), 1e-9);
+    assertAlmostEquals(
+      number("ratioToBound"),
+      number("speedupOverDense") / number("workBound"),
+      1e-9,
+    );
+    assert(number("rmsErrorRatio") <= 2e-5);
+  },
+});
+
+Deno.test({
+  name: "main() exits 1 with one sentence for a neighborhood that is refused",
+  ignore,
+  async fn() {
+    const called = await tessera(
+      words("profile neighborhoodAttention --layout 32x16 --window-size 7 --dilation 3 --json"),
+    );
+
+    const stderr =
+      "Cannot profile neighborhood attention as windowSize times dilation must not exceed the axis: axis 1 has 16 tokens, windowSize is 7, dilation is 3\n";
+    assertEquals(called, { code: 1, stdout: "", stderr });
+  },
+});
+
+Deno.test({
+  name: "main() prints the shaders of a neighborhood",
+  ignore,
+  async fn() {
+    const flags = "--layout 12x10 --window-size 5 --heads 2 --head-dim 8";
+
+    const tiled = await json(`show wgsl neighborhoodAttention ${flags}`);
+    const naive = await json(`show wgsl neighborhoodAttention ${flags} --schedule naive`);
+
+    assert(Array.isArray(tiled.programs) && Array.isArray(naive.programs));
+    assertStringIncludes(tiled.programs[0].code, "fn window_first(");
+    assertEquals(naive.programs.map(({ label }) => label), [
+      "neighborhood attention (naive scores)",
+      "neighborhood attention (naive softmax)",
+      "neighborhood attention (naive values)",
+    ]);
   },
 });
 
@@ -445,7 +530,7 @@ Deno.test({
     assertEquals([code, stdout], [2, ""]);
     assertEquals(
       stderr,
-      'Cannot check "atention": names must be among attention, mergeAttention, platform, the nearest is "attention"\n',
+      'Cannot check "atention": names must be among attention, mergeAttention, neighborhoodAttention, platform, the nearest is "attention"\n',
     );
   },
 });

@@ -1,9 +1,5 @@
 import { assert, assertEquals } from "@std/assert";
-import {
-  type AttentionCase,
-  attentionInputs,
-  referenceOf,
-} from "../../cli/attention_case.ts";
+import { type AttentionCase, attentionInputs, referenceOf } from "../../cli/attention_case.ts";
 import { TOLERANCE } from "../../cli/host_tensor.ts";
 import { spotCheck } from "../../cli/spot_check.ts";
 
