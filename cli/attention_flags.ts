@@ -4,17 +4,7 @@ import { attentionProblemOf } from "../ops/attention/problem.ts";
 import { attentionSchedules, scheduleName } from "../ops/attention/schedule.ts";
 import type { AttentionCase } from "./attention_case.ts";
 import { type Arguments, type Flag, UsageError } from "./command.ts";
-
-/** The flags that every operator has whose tensors are heads last. */
-export const SIZE_FLAGS: Readonly<Record<string, Flag>> = {
-  batch: { value: "N", help: "batch entries, 1 by default" },
-  heads: { value: "N", help: "query heads, 8 by default" },
-  "kv-heads": { value: "N", help: "key and value heads, as many as query heads by default" },
-  "head-dim": { value: "N", help: "D, 64 by default" },
-  "value-dim": { value: "N", help: "Dv, the same as D by default" },
-  dtype: { value: "f32|f16", help: "storage, f32 by default" },
-  schedule: { value: "NAME", help: "kind or full name of a schedule (see devices)" },
-};
+import { SIZE_FLAGS, sizeCaseOf } from "./size_flags.ts";
 
 /** The flags that describe a problem of attention. */
 export const ATTENTION_FLAGS: Readonly<Record<string, Flag>> = {
@@ -27,26 +17,14 @@ export const ATTENTION_FLAGS: Readonly<Record<string, Flag>> = {
 
 /** The case that the flags describe. */
 export function attentionCaseOf(args: Arguments): AttentionCase {
-  const heads = args.integer("heads", 8, 1);
   const qLen = args.integer("q-len", 1024);
-  const headDim = args.integer("head-dim", 64, 1);
   const window = parseWindow(args.text("window"));
-  const schedule = args.text("schedule");
   return {
-    batch: args.integer("batch", 1, 1),
+    ...sizeCaseOf(args),
     qLen,
     kvLen: args.integer("kv-len", qLen),
-    heads,
-    kvHeads: args.integer("kv-heads", heads, 1),
-    headDim,
-    valueDim: args.integer("value-dim", headDim, 1),
-    dtype: args.choice("dtype", ["f32", "f16"]) ?? "f32",
-    inputs: "normal",
-    seed: 1,
-    lse: false,
     ...(args.has("causal") && { causal: true }),
     ...(window && { window }),
-    ...(schedule !== undefined && { schedule }),
   };
 }
 

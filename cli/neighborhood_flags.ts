@@ -3,9 +3,9 @@ import {
   type NeighborhoodAxis,
   type NeighborhoodPattern,
 } from "../ops/neighborhood/axes.ts";
-import { SIZE_FLAGS } from "./attention_flags.ts";
 import { type Arguments, type Flag, UsageError } from "./command.ts";
 import type { NeighborhoodCase } from "./neighborhood_case.ts";
+import { SIZE_FLAGS, sizeCaseOf } from "./size_flags.ts";
 
 /** The flags that describe a layout of tokens and which neighbours see each other. */
 export const NEIGHBORHOOD_FLAGS: Readonly<Record<string, Flag>> = {
@@ -72,24 +72,12 @@ function parseCausal(text: string): boolean[] {
 
 /** The case that the flags describe. */
 export function neighborhoodCaseOf(args: Arguments): NeighborhoodCase {
-  const heads = args.integer("heads", 8, 1);
-  const headDim = args.integer("head-dim", 64, 1);
   const additional = args.integer("additional", 0);
-  const schedule = args.text("schedule");
   return {
-    batch: args.integer("batch", 1, 1),
+    ...sizeCaseOf(args),
     layout: layoutOf(args),
-    heads,
-    kvHeads: args.integer("kv-heads", heads, 1),
-    headDim,
-    valueDim: args.integer("value-dim", headDim, 1),
-    dtype: args.choice("dtype", ["f32", "f16"]) ?? "f32",
-    inputs: "normal",
-    seed: 1,
-    lse: false,
     pattern: patternOf(args),
     ...(additional > 0 && { additional }),
-    ...(schedule !== undefined && { schedule }),
   };
 }
 

@@ -21,6 +21,8 @@ export interface AttentionPlan {
   /** How tokens are tiled, cut and divided. */
   readonly tokens: TokenPlan;
   readonly rounds: readonly Round[];
+  /** Whether every dispatch keeps to all limits with room to spare; else a device may refuse it. */
+  readonly roomy: boolean;
 }
 
 /** Multiply-adds of one dispatch, so that it ends long before a driver's watchdog (seconds) does. */
@@ -60,7 +62,7 @@ export function planTokens(
     source: "source" in schedule ? schedule.source : "buffer",
   };
   const draft = { schedule, config, tokens };
-  return { ...draft, rounds: cutRounds(problem, draft, limits) };
+  return { ...draft, ...cutRounds(problem, draft, limits) };
 }
 
 /** The baseline is not cut up: it measures, it does not serve. */
@@ -76,11 +78,15 @@ function checkNaive(problem: AttentionProblem, plan: AttentionPlan, limits: GpuL
   );
 }
 
-type Draft = Omit<AttentionPlan, "rounds">;
+type Draft = Omit<AttentionPlan, "rounds" | "roomy">;
 
-function cutRounds(problem: AttentionProblem, plan: Draft, limits: GpuLimits): Round[] {
+function cutRounds(
+  problem: AttentionProblem,
+  plan: Draft,
+  limits: GpuLimits,
+): Pick<AttentionPlan, "rounds" | "roomy"> {
   const { batch, qLen, kvHeads } = problem;
-  if (batch * qLen === 0) return [];
+  if (batch * qLen === 0) return { rounds: [], roomy: true };
   const whole: Slice = {
     batch: [0, batch],
     queries: [0, qLen],
@@ -89,11 +95,14 @@ function cutRounds(problem: AttentionProblem, plan: Draft, limits: GpuLimits): R
   };
   const steps = { batch: 1, parts: 1, kvHeads: 1, queries: plan.tokens.queryStep };
   const { parts: _parts, kvHeads: _kvHeads, ...rowSteps } = steps;
-  const rounds = cut(whole, rowSteps, (slice) => roundFits(slice, problem, plan, limits));
-  return rounds.map((rows) => ({
+  const fitsRound = (slice: Slice): boolean => roundFits(slice, problem, plan, limits);
+  const fitsLaunch = (slice: Slice): boolean => launchFits(slice, problem, plan, limits);
+  const rounds = cut(whole, rowSteps, fitsRound).map((rows) => ({
     rows,
-    launches: cut(rows, steps, (slice) => launchFits(slice, problem, plan, limits)),
+    launches: cut(rows, steps, fitsLaunch),
   }));
+  const roomy = rounds.every(({ rows, launches }) => fitsRound(rows) && launches.every(fitsLaunch));
+  return { rounds, roomy };
 }
 
 /**

@@ -1,4 +1,3 @@
-import type { Gpu } from "../../gpu/device.ts";
 import type { GpuLimits } from "../../gpu/limits.ts";
 import type { BufferRange, Operation } from "../../gpu/recorder.ts";
 import type { Tensor } from "../../gpu/tensor.ts";
@@ -8,6 +7,7 @@ import {
   naiveNeighborhood,
 } from "../../kernels/neighborhood/naive.ts";
 import { type AttentionTensors, NO_FIRST_ROWS } from "../attention/bind.ts";
+import { bytesOf } from "../attention/tokens.ts";
 import { once } from "../once.ts";
 import type { NeighborhoodProblem } from "./problem.ts";
 import { windowConfig, windowParams } from "./tokens.ts";
@@ -27,13 +27,11 @@ export function naivePrograms({ axes, attention }: NeighborhoodProblem): NaiveNe
 /** Records the baseline, which runs in one piece. */
 export function launchNaive(
   operation: Operation,
-  gpu: Gpu,
   problem: NeighborhoodProblem,
   tensors: AttentionTensors,
 ): void {
   const { batch, heads, qLen, valueDim } = problem.attention;
   const columns = columnsOf(problem);
-  checkPiece(problem, gpu.limits);
   const scores = operation.scratch(Math.max(16, 4 * batch * qLen * heads * columns));
   const { scores: first, values } = naivePrograms(problem);
   const params = paramsOf(problem);
@@ -106,15 +104,17 @@ export function windowVolume({ axes }: Pick<NeighborhoodProblem, "axes">): numbe
 }
 
 /** The baseline is not cut up: it measures, it does not serve. */
-function checkPiece(problem: NeighborhoodProblem, limits: GpuLimits): void {
-  const { batch, qLen, heads } = problem.attention;
+export function checkNaive(problem: NeighborhoodProblem, limits: GpuLimits): void {
+  const { batch, qLen, heads, headDim, valueDim, elem, additional } = problem.attention;
   const columns = columnsOf(problem);
-  const bytes = 4 * batch * qLen * heads * columns;
+  const scores = 4 * batch * qLen * heads * columns;
+  const rows = batch * Math.max(qLen, additional?.count ?? 0) * heads;
+  const bytes = Math.max(scores, rows * Math.max(headDim, valueDim) * bytesOf(elem));
   const fits = bytes <= limits.maxStorageBufferBindingSize &&
     3 * (columns + 1) < limits.maxLoopIterations &&
     Math.max(qLen, batch * heads) <= limits.maxComputeWorkgroupsPerDimension;
   if (fits) return;
   throw new RangeError(
-    `Cannot plan neighborhood attention as the naive schedule must run in one piece: it has ${qLen} tokens, ${columns} scores a row and ${bytes} bytes of them, the device allows ${limits.maxComputeWorkgroupsPerDimension}, ${limits.maxLoopIterations} iterations and ${limits.maxStorageBufferBindingSize} bytes`,
+    `Cannot plan neighborhood attention as the naive schedule must run in one piece: it has ${qLen} tokens, ${columns} scores a row and ${bytes} bytes in a binding, the device allows ${limits.maxComputeWorkgroupsPerDimension}, ${limits.maxLoopIterations} iterations and ${limits.maxStorageBufferBindingSize} bytes`,
   );
 }

@@ -68,7 +68,7 @@ export function neighborhoodAttention<T extends "f32" | "f16">(
       : null;
     const tensors = { q, k, v, additional, bias: null, sinks: null, out, lse };
     if (plan.kind === "naive") {
-      launchNaive(operation, gpu, problem, tensors);
+      launchNaive(operation, problem, tensors);
     } else {
       launchAttention(operation, {
         problem: plan.problem,

@@ -57,15 +57,16 @@ function variantOf(schedule: TiledSchedule): string {
   return schedule.kind === "workgroup" ? schedule.kind : `${schedule.exchange} ${schedule.source}`;
 }
 
-/** Gives a schedule the boxes that cost least on a layout. */
+/** Gives a schedule the boxes that cost least on a layout, or the best that are flat along x. */
 function shaped(
   schedule: SubgroupSchedule | WorkgroupSchedule,
   axes: readonly NeighborhoodAxis[],
+  flat = false,
 ): { schedule: TiledSchedule; cost: number } {
   const [queries, keys] = schedule.kind === "workgroup"
     ? [schedule.blockQ, schedule.blockKv]
     : [schedule.lanes * schedule.rows, schedule.lanes];
-  const { visits, ...tiles } = chooseTiles({ axes: axes.map(bounded), queries, keys });
+  const { visits, ...tiles } = chooseTiles({ axes: axes.map(bounded), queries, keys, flat });
   return { schedule: { ...schedule, ...tiles }, cost: visits * visitCost(schedule) };
 }
 
@@ -87,25 +88,36 @@ function visitCost(schedule: SubgroupSchedule | WorkgroupSchedule): number {
 /** Queries whose multiply-adds take as long as a subgroup's loads of a tile (measured, llvmpipe). */
 const LOAD_COST = 8;
 
-/** Picks the schedule that the caller named, or the default. */
-export function chooseNeighborhoodSchedule(
+/**
+ * Lists the schedules to try in turn: those that the caller named, or all; with boxes that are flat
+ * along x behind them, for maps of which no more than that fits the limits.
+ *
+ * @throws RangeError if the schedule that was asked for does not fit
+ */
+export function candidateSchedules(
   problem: NeighborhoodProblem,
   device: PlanDevice,
-): NeighborhoodSchedule {
+): NeighborhoodSchedule[] {
   const valid = neighborhoodSchedules(problem, device);
-  const { schedule } = problem;
-  if (schedule === null) return valid[0];
-  const wanted = typeof schedule === "string" ? schedule : neighborhoodScheduleName(schedule);
-  const found = valid.find((candidate) =>
-    candidate.kind === wanted || neighborhoodScheduleName(candidate) === wanted ||
-    (candidate.kind !== "naive" && scheduleName(candidate) === wanted)
+  const { schedule, axes } = problem;
+  const wanted = typeof schedule === "object" && schedule !== null
+    ? neighborhoodScheduleName(schedule)
+    : schedule;
+  const exact = valid.find((candidate) => neighborhoodScheduleName(candidate) === wanted);
+  if (exact !== undefined) return [exact];
+  const found = valid.filter((candidate) =>
+    wanted === null || candidate.kind === wanted || scheduleName(candidate) === wanted
   );
-  if (found !== undefined) return found;
-  throw new RangeError(
-    `Cannot plan neighborhood attention as schedule must fit the problem and the device: "${wanted}" is not among ${
-      valid.map(neighborhoodScheduleName).join(", ")
-    }`,
-  );
+  if (found.length === 0) {
+    throw new RangeError(
+      `Cannot plan neighborhood attention as schedule must fit the problem and the device: "${wanted}" is not among ${
+        valid.map(neighborhoodScheduleName).join(", ")
+      }`,
+    );
+  }
+  const flat = found.filter((candidate) => candidate.kind !== "naive")
+    .map((candidate) => shaped(candidate, axes, true).schedule);
+  return [...found, ...flat];
 }
 
 /** A size for each of the axes x, y and z; 1 for those that a layout lacks. */

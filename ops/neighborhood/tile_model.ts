@@ -79,16 +79,23 @@ export interface TileBudget {
   readonly queries: number;
   /** Keys of a tile. */
   readonly keys: number;
+  /** Whether a query tile may hold one place of the first of several axes only. */
+  readonly flat: boolean;
 }
 
 /** The pair of tiles that visits least, key tiles starting at windows; of equals, the one whose rows
  * are longest on the last axes. */
-export function bestTiles({ axes, queries, keys }: TileBudget): TilePair & { visits: number } {
+export function bestTiles(
+  { axes, queries, keys, flat }: TileBudget,
+): TilePair & { visits: number } {
   const visitsOf = axes.map((axis) =>
     once(([a, b]: readonly [number, number]) => axisCost(axis, a, b, "window").visits)
   );
   let best: TilePair & { visits: number } | null = null;
-  for (const queryTile of tileShapes(queries, axes)) {
+  const shapes = flat && axes.length > 1
+    ? tileShapes(queries, axes.slice(1)).map((shape) => [1, ...shape])
+    : tileShapes(queries, axes);
+  for (const queryTile of shapes) {
     for (const keyTile of tileShapes(keys, axes)) {
       const visits = product(axes.map((_, i) => visitsOf[i]([queryTile[i], keyTile[i]])));
       if (best === null || visits < best.visits) best = { queryTile, keyTile, visits };

@@ -103,8 +103,7 @@ function patternConfig(
     ...windowConfig(axes),
     queryTile: boxOf(queryTile),
     keyTile: boxOf(keyTile),
-    // a part may end inside a window
-    masked: [x || parted, y, z],
+    masked: [x, y, z],
     parted,
     additional: attention.additional !== null,
   };
@@ -131,24 +130,27 @@ function windowsOf(axis: NeighborhoodAxis, [first, end]: Range): Range {
 
 /** Divides the keys along x where one query tile sees more than a loop or a binding takes. */
 function divideKeys(
-  { axes, attention }: NeighborhoodProblem,
+  problem: NeighborhoodProblem,
   schedule: TiledSchedule,
   limits: GpuLimits,
 ): { parts: number; partPlaces: number; partAdditional: number } {
-  const { queryTile, keyTile } = schedule;
+  const { axes, attention } = problem;
   const [x, ...others] = axes;
+  const { placesOfLoop, tiles } = loopOf(problem, schedule, limits);
+  if (placesOfLoop < 1) {
+    throw new RangeError(
+      `Cannot plan neighborhood attention as the keys at one place of axis 0 must fit one loop: the device allows ${
+        Math.floor(tiles)
+      } tiles of ${keysOfTile(schedule)} keys`,
+    );
+  }
   const count = attention.additional?.count ?? 0;
   const inner = others.reduce((product, axis) => product * axis.length, 1);
   const bound = keysOfBinding(attention, schedule, limits);
-  // half of the loop is for additional keys
-  const tiles = tilesOfLoop(schedule, attention, limits) / (count > 0 ? 2 : 1);
-  const slab = others.length === 0 ? 1 : tileModel(others, tailOf(schedule), "window").busiest;
-  const longest = Math.max(
-    1,
-    Math.floor(Math.min(Math.floor(tiles / slab) * keyTile[0], bound / (inner * x.dilation))),
-  );
+  const longest = Math.max(1, Math.floor(Math.min(placesOfLoop, bound / (inner * x.dilation))));
   const most = Math.max(1, Math.floor(Math.min(tiles * keysOfTile(schedule), bound)));
-  const seen = tileModel([x], { queryTile: [queryTile[0]], keyTile: [1] }, "window").busiest;
+  const tile = { queryTile: [schedule.queryTile[0]], keyTile: [1] };
+  const seen = tileModel([x], tile, "window").busiest;
   const places = groupPlaces(x, 0);
   const parts = Math.max(seen > longest ? Math.ceil(places / longest) : 1, Math.ceil(count / most));
   return parts === 1
@@ -156,6 +158,26 @@ function divideKeys(
     : { parts, partPlaces: Math.ceil(places / parts), partAdditional: Math.ceil(count / parts) };
 }
 
-function tailOf({ queryTile, keyTile }: TiledSchedule) {
-  return { queryTile: queryTile.slice(1), keyTile: keyTile.slice(1) };
+/** Whether a loop takes the keys at one place along x, so that dividing them can help. */
+export function fitsLoop(
+  problem: NeighborhoodProblem,
+  schedule: TiledSchedule,
+  limits: GpuLimits,
+): boolean {
+  return loopOf(problem, schedule, limits).placesOfLoop >= 1;
+}
+
+/** Tiles of keys that a loop takes, half of them where the others are additional, and places along x. */
+function loopOf(
+  { axes, attention }: NeighborhoodProblem,
+  schedule: TiledSchedule,
+  limits: GpuLimits,
+): { tiles: number; placesOfLoop: number } {
+  const [, ...others] = axes;
+  const [queryTile, keyTile] = [schedule.queryTile.slice(1), schedule.keyTile.slice(1)];
+  const slab = others.length === 0
+    ? 1
+    : tileModel(others, { queryTile, keyTile }, "window").busiest;
+  const tiles = tilesOfLoop(schedule, attention, limits) / (attention.additional === null ? 1 : 2);
+  return { tiles, placesOfLoop: Math.floor(tiles / slab) * schedule.keyTile[0] };
 }

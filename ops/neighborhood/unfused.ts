@@ -72,7 +72,7 @@ export function planUnfused(problem: UnfusedProblem, device: PlanDevice): Unfuse
 function scheduleOf(problem: UnfusedProblem, device: PlanDevice): TiledSchedule {
   const [best] = neighborhoodSchedules(problem, device);
   if (best.kind === "subgroup") return best;
-  const { queryTile, keyTile } = bestTiles({ axes: problem.axes, ...WORKGROUP });
+  const { queryTile, keyTile } = bestTiles({ axes: problem.axes, ...WORKGROUP, flat: false });
   const { queries: blockQ, keys: blockKv } = WORKGROUP;
   return { kind: "workgroup", blockQ, blockKv, rows: 4, cols: 4, depth: 16, queryTile, keyTile };
 }

@@ -8,6 +8,8 @@ import { naiveAttention } from "../../kernels/attention/naive.ts";
 import { splitAttention } from "../../kernels/attention/split.ts";
 import { subgroupAttention } from "../../kernels/attention/subgroup.ts";
 import { workgroupAttention, type WorkgroupTile } from "../../kernels/attention/workgroup.ts";
+import { naiveNeighborhood } from "../../kernels/neighborhood/naive.ts";
+import type { NeighborhoodConfig } from "../../kernels/neighborhood/pattern.ts";
 
 // Dawn's null back end: Chrome's compiler without a GPU. The process crashes if the object that
 // create() returns is collected, so it stays in this variable.
@@ -43,7 +45,6 @@ const BASE: AttentionConfig = {
   headDim: 8,
   valueDim: 16,
   pattern: { kind: "band", banded: false },
-  additional: false,
   softcap: false,
   bias: null,
   sinks: null,
@@ -81,6 +82,42 @@ const CONFIGS: readonly AttentionConfig[] = STORAGE.flatMap((storage) =>
 );
 const BUFFERS: readonly AttentionConfig[] = CONFIGS.filter(({ source }) => source === "buffer");
 const EVERYTHING: AttentionConfig = { ...BASE, ...OPTIONS[8], headDim: 64, valueDim: 64 };
+
+/** Boxes of 8 queries and 4 keys; compilers do not ask whether a tile holds as many. */
+const NEIGHBORHOOD: NeighborhoodConfig = {
+  kind: "neighborhood",
+  causal: [false, false, false],
+  strided: false,
+  queryTile: [2, 4, 1],
+  keyTile: [2, 2, 1],
+  masked: [true, true, false],
+  parted: false,
+  additional: false,
+};
+const NEIGHBORHOODS: readonly NeighborhoodConfig[] = [
+  NEIGHBORHOOD,
+  { ...NEIGHBORHOOD, queryTile: [8, 1, 1], keyTile: [4, 1, 1], masked: [true, false, false] },
+  { ...NEIGHBORHOOD, queryTile: [1, 2, 4], keyTile: [1, 4, 1], masked: [true, true, true] },
+  { ...NEIGHBORHOOD, masked: [false, false, false] },
+  { ...NEIGHBORHOOD, masked: [false, false, false], strided: true, additional: true },
+  { ...NEIGHBORHOOD, strided: true },
+  { ...NEIGHBORHOOD, causal: [true, false, false] },
+  { ...NEIGHBORHOOD, causal: [true, true, true], masked: [true, true, true], strided: true },
+  { ...NEIGHBORHOOD, parted: true },
+  { ...NEIGHBORHOOD, additional: true },
+  { ...NEIGHBORHOOD, causal: [true, false, false], strided: true, parted: true, additional: true },
+];
+
+/** Each neighborhood alone, and the last in every storage. */
+const NEIGHBORHOOD_CONFIGS: readonly AttentionConfig[] = [
+  ...NEIGHBORHOODS.map((pattern) => ({ ...BASE, pattern })),
+  ...STORAGE.map((storage) => ({
+    ...BASE,
+    ...storage,
+    pattern: NEIGHBORHOODS[NEIGHBORHOODS.length - 1],
+    lse: true,
+  })),
+];
 
 const TILE: WorkgroupTile = { blockQ: 16, blockKv: 16, rows: 4, cols: 4, depth: 16 };
 
@@ -187,4 +224,43 @@ Deno.test("mergePair() compiles under Tint", async () => {
 
 Deno.test("naiveAttention() compiles under Tint with every option and storage", async () => {
   await assertCompiles(BUFFERS.flatMap((config) => Object.values(naiveAttention(config))));
+});
+
+Deno.test("subgroupAttention() compiles under Tint with every neighborhood", async () => {
+  for (const exchange of ["broadcast", "shuffle"] as const) {
+    await assertCompiles(
+      NEIGHBORHOOD_CONFIGS.map((config) =>
+        subgroupAttention({ ...config, lanes: 4, rows: 2, exchange })
+      ),
+    );
+  }
+});
+
+Deno.test("workgroupAttention() compiles under Tint with every neighborhood", async () => {
+  const buffers = NEIGHBORHOOD_CONFIGS.filter(({ source }) => source === "buffer");
+
+  await assertCompiles(buffers.map((config) => workgroupAttention({ ...config, ...TILE })));
+});
+
+Deno.test("naiveNeighborhood() compiles under Tint with every window and storage", async () => {
+  const windows = NEIGHBORHOODS.map(({ causal, strided }) => ({ causal, strided }));
+  const storage = [
+    { elem: "f32", headDim: 8, valueDim: 16 },
+    { elem: "f16", headDim: 8, valueDim: 16 },
+    { elem: "f16", headDim: 7, valueDim: 5 },
+  ] as const;
+
+  for (const additional of [false, true]) {
+    for (const lse of [false, true]) {
+      const configs = [
+        ...windows.map((window) => ({ ...window, ...storage[0] })),
+        ...storage.map((dims) => ({ ...windows[0], ...dims })),
+      ];
+      await assertCompiles(
+        configs.flatMap((config) =>
+          Object.values(naiveNeighborhood({ ...config, additional, lse }))
+        ),
+      );
+    }
+  }
 });

@@ -5,8 +5,8 @@ import {
   attentionInputs,
   caseName,
   checkCase,
-  TOLERANCE,
 } from "../../cli/attention_case.ts";
+import { TOLERANCE } from "../../cli/host_tensor.ts";
 import { checkedSchedules } from "../../cli/attention_flags.ts";
 import { runtimeOf } from "../../gpu/runtime.ts";
 import { attention, type AttentionOptions, requestGpu, type Tensor } from "../../mod.ts";
