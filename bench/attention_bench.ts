@@ -2,6 +2,7 @@
 // Kernel times alone, and shares of the adapter's ceilings, come from `tessera profile`.
 import { type AttentionCase, caseName, loadCase } from "../cli/attention_case.ts";
 import { requestGpu } from "../mod.ts";
+import { benchAgainstNaive } from "./_compare.ts";
 
 const gpu = await requestGpu();
 
@@ -16,21 +17,9 @@ const problems: readonly AttentionCase[] = [
 ];
 
 for (const problem of problems) {
-  for (const schedule of ["naive", undefined] as const) {
-    const loaded = loadCase(gpu, { ...problem, ...(schedule && { schedule }) });
-    const call = async (): Promise<void> => {
-      const { out } = loaded.compute();
-      await gpu.submit();
-      out.dispose();
-    };
-    await call(); // compiles
-    Deno.bench({
-      name: schedule ?? "tessera",
-      group: caseName(problem),
-      baseline: schedule === "naive",
-      n: 10,
-      warmup: 2,
-      fn: call,
-    });
-  }
+  await benchAgainstNaive(
+    gpu,
+    caseName(problem),
+    (override) => loadCase(gpu, { ...problem, ...override }),
+  );
 }

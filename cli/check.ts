@@ -143,7 +143,7 @@ function printGroup({ operator, group, ok, outcomes }: GroupOutcome): void {
   const mark = ok ? paint("ok  ", "green") : paint("FAIL", "red");
   const count = counted(outcomes.length, "problem");
   const error = worst.ratio === 0 ? "exact" : `${figure(worst.ratio)} of ${worst.tolerance}`;
-  print(`${mark} ${`${operator} ${group}`.padEnd(34)} ${count.padStart(12)}   worst ${error}`);
+  print(`${mark} ${`${operator} ${group}`.padEnd(38)} ${count.padStart(12)}   worst ${error}`);
   for (const outcome of outcomes.filter((outcome) => !outcome.ok)) {
     print(`     ${outcome.name}: ${outcome.error ?? `error ratio ${figure(outcome.ratio)}`}`);
   }

@@ -83,7 +83,10 @@ function flagsOf(operators: readonly { flags: Command["flags"] }[]): Command["fl
   return {
     ...Object.assign({}, ...operators.map(({ flags }) => flags)),
     runs: { value: "N", help: "timed calls, 20 by default" },
-    compare: { value: "NAME,…", help: "time rivals too: naive, or unfused for neighborhoods" },
+    compare: {
+      value: "NAME,…",
+      help: "time rivals too: naive; for neighborhoods also unfused (dense always is)",
+    },
     sweep: { value: "KEY=A..B", help: "doubles a size from A to B, for example t=1k..64k" },
   };
 }

@@ -49,5 +49,15 @@ export {
   type NeighborhoodWindow,
 } from "./neighborhood.ts";
 export * from "./neighborhood_unfused.ts";
+export * from "./recurrence/based.ts";
+export * from "./recurrence/decays.ts";
+export * from "./recurrence/engine.ts";
+export type { FeatureMap, FeatureMapOptions } from "./recurrence/feature_map.ts";
+export * from "./recurrence/gated_keys.ts";
+export * from "./recurrence/lightning.ts";
+export * from "./recurrence/linear.ts";
+export * from "./recurrence/mamba2.ts";
+export * from "./recurrence/options.ts";
+export * from "./recurrence/scan.ts";
 export * from "./tensor.ts";
 export * from "./visible_keys.ts";

@@ -6,6 +6,8 @@ export interface WindowConfig {
   readonly causal: readonly [x: boolean, y: boolean, z: boolean];
   /** Whether a stride exceeds 1 on some axis. */
   readonly strided: boolean;
+  /** Whether a dilation does. */
+  readonly dilated: boolean;
 }
 
 /** Run-time parameters of windows: L, d, k and s of each axis; an axis that is not there has all 1. */
@@ -15,8 +17,12 @@ export const WINDOW_PARAMS: Readonly<Record<string, ParamType>> = Object.fromEnt
 );
 
 /** Windows as WGSL, all axes at once (math/neighborhood.md, section 1.2). */
-export function windowCode({ causal, strided }: WindowConfig): string {
-  return [constants({ STRIDED: strided }), `const CAUSAL = vec3<bool>(${causal});`, CODE].join(
+export function windowCode({ causal, strided, dilated }: WindowConfig): string {
+  return [
+    constants({ STRIDED: strided, DILATED: dilated }),
+    `const CAUSAL = vec3<bool>(${causal});`,
+    CODE,
+  ].join(
     "\n",
   );
 }
@@ -24,6 +30,7 @@ export function windowCode({ causal, strided }: WindowConfig): string {
 const CODE = /* wgsl */ `
 fn lengths() -> vec3u { return vec3u(params.len_x, params.len_y, params.len_z); }
 fn dilation() -> vec3u {
+  if !DILATED { return vec3u(1u); }
   return vec3u(params.dilation_x, params.dilation_y, params.dilation_z);
 }
 fn window_size() -> vec3u { return vec3u(params.window_x, params.window_y, params.window_z); }

@@ -85,9 +85,13 @@ export function windowParams(axes: readonly NeighborhoodAxis[]): Record<string, 
 /** What a kernel must know of the windows when compiled. */
 export function windowConfig(
   axes: readonly NeighborhoodAxis[],
-): Pick<NeighborhoodConfig, "causal" | "strided"> {
+): Pick<NeighborhoodConfig, "causal" | "strided" | "dilated"> {
   const [x, y = false, z = false] = axes.map(({ causal }) => causal);
-  return { causal: [x, y, z], strided: axes.some(({ stride }) => stride > 1) };
+  return {
+    causal: [x, y, z],
+    strided: axes.some(({ stride }) => stride > 1),
+    dilated: axes.some(({ dilation }) => dilation > 1),
+  };
 }
 
 function patternConfig(

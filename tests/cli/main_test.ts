@@ -569,7 +569,7 @@ Deno.test({
     assertStringIncludes(stdout, "FAIL");
     assertStringIncludes(
       stdout,
-      "platform known traps                 3 problems   worst 1.00 of 0",
+      "platform known traps                     3 problems   worst 1.00 of 0",
     );
     assertStringIncludes(
       stdout,

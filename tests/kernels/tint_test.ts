@@ -88,6 +88,7 @@ const NEIGHBORHOOD: NeighborhoodConfig = {
   kind: "neighborhood",
   causal: [false, false, false],
   strided: false,
+  dilated: true,
   queryTile: [2, 4, 1],
   keyTile: [2, 2, 1],
   masked: [true, true, false],
@@ -243,7 +244,11 @@ Deno.test("workgroupAttention() compiles under Tint with every neighborhood", as
 });
 
 Deno.test("naiveNeighborhood() compiles under Tint with every window and storage", async () => {
-  const windows = NEIGHBORHOODS.map(({ causal, strided }) => ({ causal, strided }));
+  const windows = NEIGHBORHOODS.map(({ causal, strided, dilated }) => ({
+    causal,
+    strided,
+    dilated,
+  }));
   const storage = [
     { elem: "f32", headDim: 8, valueDim: 16 },
     { elem: "f16", headDim: 8, valueDim: 16 },

@@ -236,6 +236,7 @@ Deno.test("planNeighborhood() tells the kernel what the problem has", () => {
       kind: "neighborhood",
       causal: [false, true, false],
       strided: true,
+      dilated: true,
       queryTile: [2, 4, 1],
       keyTile: [1, 8, 1],
       masked: [true, true, false],
@@ -285,7 +286,7 @@ Deno.test("planNeighborhood() needs no other kernel for other strides, dilations
   const other = tiledPlan(
     problem(
       [99],
-      { windowSize: 7, stride: 5, dilation: 1 },
+      { windowSize: 7, stride: 5, dilation: 2 },
       { additional: { count: 70 } },
       schedule,
     ),
