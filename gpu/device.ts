@@ -1,4 +1,5 @@
 import type { AdapterSummary } from "./adapter.ts";
+import { keepHostCopy } from "./host_copy.ts";
 import { type DataOf, type DType, dtypeOf, elementBytes, kindOf, volume } from "./dtype.ts";
 import { UnsupportedDeviceError } from "./errors.ts";
 import type { GpuFeatures } from "./features.ts";
@@ -95,6 +96,7 @@ export class Gpu implements Disposable {
       tail.set(new Uint8Array(data.buffer, data.byteOffset + whole, data.byteLength - whole));
       queue.writeBuffer(tensor.buffer, whole, tail);
     }
+    if (data instanceof Int32Array) keepHostCopy(tensor, data);
     return tensor;
   }
 

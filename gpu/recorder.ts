@@ -34,6 +34,10 @@ export interface Operation {
   scratch(bytes: number): BufferRange;
   /** Copies rows of texels from a buffer into a texture, lent like scratch. */
   texture(source: GPUBuffer, texels: number, format: TexelFormat): GPUTextureView;
+  /** Uploads a table of words for the launches of this operator. */
+  table(words: Uint32Array<ArrayBuffer>): BufferRange;
+  /** Copies the first bytes of a buffer into another one. */
+  copy(source: GPUBuffer, target: GPUBuffer, bytes: number): void;
 }
 
 /** Where commands go: the recorder's own encoder, or one that the caller submits. */
@@ -58,6 +62,7 @@ export class Recorder implements Operation {
   readonly #operators: Set<string> = new Set();
   #retired: GPUBuffer[] = [];
   #lent: Scratch[] = [];
+  #tables: GPUBuffer[] = [];
   #target: Target | null = null;
   readonly #voided: Map<number, Error> = new Map();
   #submissions = 0;
@@ -90,9 +95,14 @@ export class Recorder implements Operation {
     } finally {
       this.#recording = false;
       for (let scope = 0; scope < 2; scope++) this.#watch(name, this.#device.popErrorScope());
-      if (this.#target?.foreign) this.#scratch.abandon(this.#lent);
-      else this.#scratch.giveBack(this.#lent);
+      if (this.#target?.foreign) {
+        this.#scratch.abandon(this.#lent);
+      } else {
+        this.#scratch.giveBack(this.#lent);
+        for (const table of this.#tables) this.retire(table);
+      }
       this.#lent = [];
+      this.#tables = [];
     }
   }
 
@@ -126,6 +136,25 @@ export class Recorder implements Operation {
     this.#lent.push(lent);
     lent.fill(this.copies(), source);
     return lent.resource.createView();
+  }
+
+  table(words: Uint32Array<ArrayBuffer>): BufferRange {
+    const size = Math.max(16, words.byteLength);
+    const usage = GPUBufferUsage.STORAGE;
+    const buffer = this.#device.createBuffer({
+      label: "table",
+      size,
+      usage,
+      mappedAtCreation: true,
+    });
+    new Uint32Array(buffer.getMappedRange()).set(words);
+    buffer.unmap();
+    this.#tables.push(buffer);
+    return { buffer };
+  }
+
+  copy(source: GPUBuffer, target: GPUBuffer, bytes: number): void {
+    if (bytes > 0) this.copies().copyBufferToBuffer(source, 0, target, 0, bytes);
   }
 
   /** The encoder, outside of any pass, for copies. */

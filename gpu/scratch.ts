@@ -32,8 +32,8 @@ export class ScratchPool {
 
   /** Lends a storage buffer. */
   buffer(size: number): ScratchBuffer {
-    const make = (): GPUBuffer =>
-      this.#device.createBuffer({ label: "scratch", size, usage: GPUBufferUsage.STORAGE });
+    const usage = GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST;
+    const make = (): GPUBuffer => this.#device.createBuffer({ label: "scratch", size, usage });
     return this.#take(`buffer ${size}`, size, make);
   }
 

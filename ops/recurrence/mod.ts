@@ -1,0 +1,104 @@
+import { record } from "../../gpu/runtime.ts";
+import { Tensor } from "../../gpu/tensor.ts";
+import { launchRecurrence, type StateBuffers } from "./launch.ts";
+import { planRecurrence } from "./plan.ts";
+import {
+  type RecurrenceOptions,
+  type RecurrenceProblem,
+  recurrenceProblem,
+  type RecurrenceState,
+} from "./problem.ts";
+import type { Gpu } from "../../gpu/device.ts";
+
+export type { RecurrenceOptions, RecurrenceState, SequenceOptions } from "./problem.ts";
+
+/** What {@linkcode recurrence} returns. */
+export interface RecurrenceResult<T extends "f32" | "f16"> {
+  /** `[B, T, HO, V]`, in the dtype of q; HO = max(HQ, HV). */
+  out: Tensor<T>;
+  /**
+   * The state behind the last token of each sequence, f32 `[N, HV, K, V]` or `[N, HV, V, K]`, where it
+   * is asked for; with `normalize` the record of it and the running sum of the keys.
+   */
+  finalState?: Tensor<"f32"> | RecurrenceState;
+}
+
+/**
+ * The engine of linear recurrences: linear attention, retention, gated linear attention, SSD, RWKV6.
+ *
+ * For each sequence and state head a matrix S of K × V, 0 or `initialState` at first; token t does
+ *
+ *     S_t = diag(e^g_t) S_{t-1} diag(e^gv_t) + k_tᵀ v_t
+ *     o_t = scale · q_t S_t                                without u
+ *     o_t = scale · q_t (S_{t-1} + diag(u) k_tᵀ v_t)       with u
+ *
+ * and with `normalize` o_t is divided by what the query reads from the running sum of the keys, plus
+ * eps. Gates are natural logarithms of decays, those below −88 clear the state. Output head h reads
+ * query head ⌊h·HQ/HO⌋ and state head ⌊h·HV/HO⌋, HO = max(HQ, HV); state head s is written with key
+ * head ⌊s·HK/HV⌋. Storage f32 or f16; states and arithmetic f32.
+ *
+ * Definition: Katharopoulos et al., "Transformers are RNNs" (2020); Yang et al., "Gated Linear
+ * Attention" (2023), as flash-linear-attention computes them.
+ *
+ * @typeParam T storage of q, k and v
+ * @param q `[B, T, HQ, K]`, K up to 256
+ * @param k `[B, T, HK, K]`
+ * @param v `[B, T, HV, V]`, V up to 256
+ * @param options gates, bonus, normalisation, states, sequences, mode
+ * @returns new tensors; the work is recorded and runs at the next `read()` or `submit()`
+ * @throws TypeError if a tensor, shape, dtype or option does not fit
+ * @throws RangeError if a value is out of range
+ *
+ * @example A state that halves with each token
+ * ```ts
+ * import { recurrence, requestGpu } from "@tessera/kernels";
+ * import { assertAlmostEquals } from "@std/assert";
+ * using gpu = await requestGpu();
+ * const x = (...data: number[]) => gpu.tensor(Float32Array.from(data), [1, 3, 1, 1]);
+ * const g = gpu.tensor(Float32Array.of(-Math.LN2), [1]);
+ * const { out } = recurrence(x(1, 1, 1), x(1, 1, 1), x(8, 4, 2), { g });
+ * const o = await out.read();
+ * [8, 8, 6].forEach((expected, t) => assertAlmostEquals(o[t], expected, 1e-5));
+ * ```
+ */
+export function recurrence<T extends "f32" | "f16">(
+  q: Tensor<T>,
+  k: Tensor<T>,
+  v: Tensor<T>,
+  options: RecurrenceOptions = {},
+): RecurrenceResult<T> {
+  const { problem, gpu } = recurrenceProblem(q, k, v, options);
+  const plan = planRecurrence(problem, gpu);
+  const { g = null, gv = null, u = null, initialState } = options;
+  return record(gpu, "recurrence", (operation) => {
+    const { batch, length, qHeads, heads, valueDim } = problem;
+    const out = gpu.empty([batch, length, Math.max(qHeads, heads), valueDim], q.dtype);
+    const finalState = problem.final ? emptyState(gpu, problem) : undefined;
+    launchRecurrence(operation, {
+      problem,
+      plan,
+      tensors: {
+        ...{ q, k, v, g, gv, u, out },
+        initial: buffersOf(initialState),
+        final: buffersOf(finalState),
+      },
+      limits: gpu.limits,
+    });
+    return { out, ...(finalState && { finalState }) };
+  });
+}
+
+function emptyState(gpu: Gpu, problem: RecurrenceProblem): Tensor<"f32"> | RecurrenceState {
+  const { bounds, heads, keyDim, valueDim, valueFirst, normalize } = problem;
+  const axes = valueFirst ? [valueDim, keyDim] : [keyDim, valueDim];
+  const rows = [bounds.length - 1, heads];
+  const s = gpu.empty([...rows, ...axes], "f32");
+  return normalize ? { s, z: gpu.empty([...rows, keyDim], "f32") } : s;
+}
+
+function buffersOf(state: Tensor<"f32"> | RecurrenceState | undefined): StateBuffers | null {
+  if (state === undefined) return null;
+  return state instanceof Tensor
+    ? { s: state.buffer, z: null }
+    : { s: state.s.buffer, z: state.z.buffer };
+}

@@ -1,0 +1,124 @@
+import type { PlanDevice } from "../attention/schedule.ts";
+import { columnsOfWorkgroup, loopIterations } from "../../kernels/recurrence/loop.ts";
+import type { RecurrenceProblem } from "./problem.ts";
+import {
+  chooseRecurrenceSchedule,
+  type RecurrenceSchedule,
+  type TiledRecurrence,
+} from "./schedule.ts";
+
+/** Tokens that one workgroup walks: from `first` to before `end`, and the row of its state. */
+export interface Segment {
+  readonly first: number;
+  readonly end: number;
+  readonly state: number;
+}
+
+/** Pieces of sequences that are walked before the next round, which finds the states they leave. */
+export interface Round {
+  readonly pieces: readonly Segment[];
+  /** Chunks of the pieces, whose states have rows of their own; null where a piece is walked whole. */
+  readonly chunks: readonly Segment[] | null;
+  /** For each piece its first chunk, and one past its last, as a segment of chunks. */
+  readonly chunkRanges: readonly Segment[];
+}
+
+/** How a recurrence will be computed; no GPU was touched. */
+export interface RecurrencePlan {
+  readonly schedule: RecurrenceSchedule;
+  readonly rounds: readonly Round[];
+}
+
+/** Workgroups that fill a GPU: with fewer sequences and heads, chunks in parallel are worth a pass. */
+const FULL = 512;
+
+/** Chooses schedule and mode, and cuts sequences where a driver would end a loop or refuse a binding. */
+export function planRecurrence(problem: RecurrenceProblem, device: PlanDevice): RecurrencePlan {
+  const schedule = chooseRecurrenceSchedule(problem, device);
+  const { bounds, reverse } = problem;
+  const sequences = bounds.slice(1).map((end, n) => ({ first: bounds[n], end, state: n }));
+  const chunk = schedule.kind === "tiled" && chunked(problem, schedule, device);
+  const longest = Math.max(
+    1,
+    Math.floor(
+      chunk ? tokensOfChunks(problem, device) : tokensOfLoop(problem, schedule, device),
+    ),
+  );
+  const rounds = roundsOf(sequences, longest, reverse).map((pieces) =>
+    chunk ? chunksOf(pieces, problem) : { pieces, chunks: null, chunkRanges: [] }
+  );
+  return { schedule, rounds };
+}
+
+/** Whether chunks are computed in parallel: asked for, or a device would otherwise idle. */
+function chunked(
+  { mode, bounds, heads, length, valueDim, chunkSize }: RecurrenceProblem,
+  schedule: TiledRecurrence,
+  { adapter }: PlanDevice,
+): boolean {
+  if (mode !== "auto") return mode === "chunk";
+  const blocks = Math.ceil(valueDim / (4 * columnsOfWorkgroup(schedule)));
+  const workgroups = (bounds.length - 1) * heads * blocks;
+  return !adapter.software && length >= 4 * chunkSize && workgroups < FULL;
+}
+
+/** Tokens that one loop walks before a driver would end it; a token of the baseline loops over K. */
+function tokensOfLoop(
+  { keyDim, qHeads, heads }: RecurrenceProblem,
+  schedule: RecurrenceSchedule,
+  { limits }: PlanDevice,
+): number {
+  const iterations = 0.9 * limits.maxLoopIterations;
+  const loops = 1 + Math.max(1, qHeads / heads);
+  return schedule.kind === "naive"
+    ? iterations / (loops * (keyDim + 2)) - 2
+    : iterations / loopIterations(schedule) * schedule.tokens;
+}
+
+/** Tokens of a sequence whose chunk states fit one binding, and whose chunks one loop carries. */
+function tokensOfChunks(
+  { bounds, heads, keyDim, valueDim, chunkSize }: RecurrenceProblem,
+  { limits }: PlanDevice,
+): number {
+  const sequences = Math.max(1, bounds.length - 1);
+  const states = limits.maxStorageBufferBindingSize / (4 * heads * keyDim * valueDim);
+  const chunks = Math.min(states / sequences - 1, 0.9 * limits.maxLoopIterations);
+  return Math.max(1, Math.floor(chunks)) * chunkSize;
+}
+
+function chunksOf(pieces: readonly Segment[], { chunkSize, reverse }: RecurrenceProblem): Round {
+  const chunks: Segment[] = [];
+  const chunkRanges = pieces.map((piece) => {
+    const first = chunks.length;
+    for (const chunk of inOrder(piece, chunkSize, reverse)) {
+      chunks.push({ ...chunk, state: chunks.length });
+    }
+    return { first, end: chunks.length, state: piece.state };
+  });
+  return { pieces, chunks, chunkRanges };
+}
+
+/** Sequences in rounds of pieces, each from the state that the round before left. */
+function roundsOf(sequences: readonly Segment[], longest: number, reverse: boolean): Segment[][] {
+  const cut = sequences.map((sequence) => inOrder(sequence, longest, reverse));
+  const count = Math.max(1, ...cut.map(({ length }) => length));
+  return Array.from({ length: count }, (_, round) =>
+    cut.flatMap((list, n) => {
+      if (list[round] !== undefined) return [list[round]];
+      // a sequence without tokens hands its state on, once
+      const { end, state } = sequences[n];
+      return round === 0 ? [{ first: end, end, state }] : [];
+    }));
+}
+
+/** Pieces of a segment in the order in which the recurrence meets them. */
+function inOrder({ first, end, state }: Segment, size: number, reverse: boolean): Segment[] {
+  const count = Math.ceil((end - first) / size);
+  return Array.from(
+    { length: count },
+    (_, i) =>
+      reverse
+        ? { first: Math.max(first, end - (i + 1) * size), end: end - i * size, state }
+        : { first: first + i * size, end: Math.min(end, first + (i + 1) * size), state },
+  );
+}

@@ -1,0 +1,319 @@
+import type { Gpu } from "../../gpu/device.ts";
+import { kindOf } from "../../gpu/dtype.ts";
+import { hostCopyOf } from "../../gpu/host_copy.ts";
+import { checkOptionNames } from "../../gpu/options.ts";
+import { Tensor } from "../../gpu/tensor.ts";
+import type { GateShape } from "../../kernels/recurrence/config.ts";
+import { areCopyable, checkElem, checkScale } from "../attention/sizes.ts";
+import { checkDType, checkRank, checkShared, checkTensors } from "../tensors.ts";
+
+/** The state of a recurrence with a running sum of the keys. */
+export interface RecurrenceState {
+  /** S, `[N, HV, K, V]` or `[N, HV, V, K]`, f32. */
+  s: Tensor<"f32">;
+  /** The running sum of the keys, `[N, HV, K]`, f32. */
+  z: Tensor<"f32">;
+}
+
+/** Options that all recurrences over sequences share. */
+export interface SequenceOptions {
+  /**
+   * Multiplies what a query reads.
+   *
+   * @default {K^-1/2}
+   */
+  scale?: number;
+  /**
+   * Whether the state behind the last token of each sequence is returned.
+   *
+   * @default {false}
+   */
+  finalState?: boolean;
+  /**
+   * The order of the axes of states: `[N, HV, K, V]` or `[N, HV, V, K]`.
+   *
+   * @default {"kv"}
+   */
+  stateLayout?: "kv" | "vk";
+  /**
+   * i32 `[N + 1]`, made from data: cuts the tokens of a batch of 1 into N sequences, which may be empty.
+   */
+  cuSeqlens?: Tensor<"i32">;
+  /**
+   * Runs each sequence from its last token to its first; tensors stay in the order of the tokens.
+   *
+   * @default {false}
+   */
+  reverse?: boolean;
+  /**
+   * How the tokens are walked: one after the other, or chunks in parallel with a pass between them.
+   *
+   * @default {"auto"}
+   */
+  mode?: "auto" | "chunk" | "loop";
+  /**
+   * Tokens of a chunk.
+   *
+   * @default {64}
+   */
+  chunkSize?: 16 | 32 | 64;
+  /** Overrides the kernel: the name of a valid schedule. */
+  schedule?: string;
+}
+
+/** Options of {@linkcode recurrence}; B batch, T tokens, HV state heads, K and V head dims. */
+export interface RecurrenceOptions extends SequenceOptions {
+  /** Log decay, f32 or f16: `[HV]`, `[B, T, HV]` or `[B, T, HV, K]`; 0 keeps, −∞ clears the state. */
+  g?: Tensor;
+  /** Log decay of the value channels, f32 or f16: `[B, T, HV, V]`. */
+  gv?: Tensor;
+  /** Bonus of a token's own key, f32 or f16: `[H, K]`; a token then reads the state before its write. */
+  u?: Tensor;
+  /**
+   * Whether outputs are divided by what the query reads from the running sum of the keys, plus `eps`.
+   *
+   * @default {false}
+   */
+  normalize?: boolean;
+  /**
+   * Added to the divisor.
+   *
+   * @default {1e-10}
+   */
+  eps?: number;
+  /** The state that the first token of each sequence finds, f32; a record with `normalize`; 0 by default. */
+  initialState?: Tensor<"f32"> | RecurrenceState;
+}
+
+/** What a recurrence is to compute, validated; no tensors and no GPU. */
+export interface RecurrenceProblem {
+  readonly batch: number;
+  readonly length: number;
+  /** HQ, HK and HV. */
+  readonly qHeads: number;
+  readonly kHeads: number;
+  readonly heads: number;
+  readonly bonusHeads: number;
+  readonly keyDim: number;
+  readonly valueDim: number;
+  readonly elem: "f32" | "f16";
+  readonly gate: GateShape;
+  readonly gateElem: "f32" | "f16";
+  readonly valueGate: "f32" | "f16" | null;
+  readonly bonus: "f32" | "f16" | null;
+  readonly normalize: boolean;
+  readonly eps: number;
+  readonly scale: number;
+  readonly initial: boolean;
+  readonly final: boolean;
+  readonly valueFirst: boolean;
+  readonly reverse: boolean;
+  /** First token of each sequence among all, and one past the last token of the last. */
+  readonly bounds: readonly number[];
+  readonly mode: "auto" | "chunk" | "loop";
+  readonly chunkSize: number;
+  readonly copyable: boolean;
+  readonly schedule: string | null;
+}
+
+/** Largest K and V. */
+export const MAX_DIM = 256;
+const OPTIONS: readonly (keyof RecurrenceOptions)[] = [
+  ...["g", "gv", "u", "normalize", "eps", "scale", "initialState", "finalState"] as const,
+  ...["stateLayout", "cuSeqlens", "reverse", "mode", "chunkSize", "schedule"] as const,
+];
+const CHUNK_SIZES: readonly number[] = [16, 32, 64];
+
+/** Validates the arguments of a recurrence: the one place that throws for them. */
+export function recurrenceProblem(
+  q: Tensor,
+  k: Tensor,
+  v: Tensor,
+  options: RecurrenceOptions,
+  action = "compute a recurrence",
+): { problem: RecurrenceProblem; gpu: Gpu } {
+  checkOptionNames(action, options, OPTIONS);
+  const { g, gv, u, initialState, cuSeqlens, normalize = false, eps = 1e-10 } = options;
+  const { finalState = false, stateLayout = "kv", reverse = false } = options;
+  const { mode = "auto", chunkSize = 64, schedule = null } = options;
+  const states = statesOf(action, initialState, normalize);
+  const given = Object.entries({ q, k, v, g, gv, u, ...states, cuSeqlens })
+    .filter(([, tensor]) => tensor !== undefined);
+  const gpu = checkTensors(action, Object.fromEntries(given));
+  const sizes = checkSizes(action, q, k, v);
+  const { batch, length, heads, keyDim, valueDim } = sizes;
+  for (const [name, value] of Object.entries({ normalize, finalState, reverse })) {
+    if (typeof value !== "boolean") {
+      throw new TypeError(
+        `Cannot ${action} as ${name} must be true or false: ${name} is ${kindOf(value)}`,
+      );
+    }
+  }
+  oneOf(action, "mode", mode, ["auto", "chunk", "loop"]);
+  oneOf(action, "stateLayout", stateLayout, ["kv", "vk"]);
+  oneOf(action, "chunkSize", chunkSize, CHUNK_SIZES);
+  if (typeof eps !== "number" || !(eps >= 0 && eps < Infinity)) {
+    throw new RangeError(`Cannot ${action} as eps must be a number >= 0: eps is ${kindOf(eps)}`);
+  }
+  const bounds = boundsOf(action, batch, length, cuSeqlens);
+  const sequences = bounds.length - 1;
+  const state = stateLayout === "kv" ? [keyDim, valueDim] : [valueDim, keyDim];
+  checkState(action, states, [sequences, heads, ...state], [sequences, heads, keyDim]);
+  if (gv !== undefined) checkShape(action, "gv", gv, [batch, length, heads, valueDim]);
+  const problem: RecurrenceProblem = {
+    ...sizes,
+    bonusHeads: u === undefined ? 1 : bonusHeads(action, u, heads, keyDim),
+    elem: checkElem(action, { q, k, v }),
+    gate: g === undefined ? "none" : gateShape(action, g, sizes),
+    gateElem: g === undefined ? "f32" : checkDType(action, "g", g, ["f32", "f16"]),
+    valueGate: gv === undefined ? null : checkDType(action, "gv", gv, ["f32", "f16"]),
+    bonus: u === undefined ? null : checkDType(action, "u", u, ["f32", "f16"]),
+    normalize,
+    eps,
+    scale: checkScale(action, options.scale, keyDim),
+    initial: initialState !== undefined,
+    final: finalState,
+    valueFirst: stateLayout === "vk",
+    reverse,
+    bounds,
+    mode,
+    chunkSize,
+    copyable: areCopyable([q, k, v, ...(g ? [g] : []), ...(gv ? [gv] : [])]),
+    schedule,
+  };
+  return { problem, gpu };
+}
+
+type Sizes = Pick<
+  RecurrenceProblem,
+  "batch" | "length" | "qHeads" | "kHeads" | "heads" | "keyDim" | "valueDim"
+>;
+
+function checkSizes(action: string, q: Tensor, k: Tensor, v: Tensor): Sizes {
+  for (const [name, tensor] of Object.entries({ q, k, v })) {
+    checkRank(action, name, tensor, ["B", "T", "heads", "dim"]);
+  }
+  const [batch, length, qHeads, keyDim] = q.shape;
+  const [, , kHeads, kDim] = k.shape;
+  const [, , heads, valueDim] = v.shape;
+  checkShared(action, "a batch", { q: batch, k: k.shape[0], v: v.shape[0] });
+  checkShared(action, "a length", { q: length, k: k.shape[1], v: v.shape[1] });
+  checkShared(action, "a key dim", { q: keyDim, k: kDim });
+  for (const [name, dim] of Object.entries({ "key dim": keyDim, "value dim": valueDim })) {
+    if (dim >= 1 && dim <= MAX_DIM) continue;
+    throw new RangeError(
+      `Cannot ${action} as the ${name} must be 1 to ${MAX_DIM}: current ${name} is ${dim}`,
+    );
+  }
+  const multiple = heads >= 1 && kHeads >= 1 && heads % kHeads === 0;
+  const grouped = qHeads >= 1 && (heads % qHeads === 0 || qHeads % heads === 0);
+  if (!multiple || !grouped) {
+    throw new TypeError(
+      `Cannot ${action} as the heads of v must be a multiple of those of k, and those of q and v one of the other: current heads are q=${qHeads}, k=${kHeads}, v=${heads}`,
+    );
+  }
+  return { batch, length, qHeads, kHeads, heads, keyDim, valueDim };
+}
+
+function gateShape(action: string, g: Tensor, { batch, length, heads, keyDim }: Sizes): GateShape {
+  const shapes: Record<Exclude<GateShape, "none">, number[]> = {
+    head: [heads],
+    token: [batch, length, heads],
+    channel: [batch, length, heads, keyDim],
+  };
+  for (const [gate, shape] of Object.entries(shapes)) {
+    if (String(g.shape) === String(shape)) return gate as GateShape;
+  }
+  throw new TypeError(
+    `Cannot ${action} as g must be [HV] = [${shapes.head}], [B, T, HV] = [${shapes.token}] or [B, T, HV, K] = [${shapes.channel}]: g is [${g.shape}]`,
+  );
+}
+
+function bonusHeads(action: string, u: Tensor, heads: number, keyDim: number): number {
+  const [own, dim] = u.shape;
+  if (u.shape.length === 2 && own >= 1 && heads % own === 0 && dim === keyDim) return own;
+  throw new TypeError(
+    `Cannot ${action} as u must be [H, K] with H a divisor of ${heads} and K = ${keyDim}: u is [${u.shape}]`,
+  );
+}
+
+function statesOf(
+  action: string,
+  initialState: unknown,
+  normalize: boolean,
+): Record<string, Tensor> {
+  if (initialState === undefined) return {};
+  if (!normalize) return { initialState: initialState as Tensor };
+  if (
+    typeof initialState === "object" && initialState !== null && !(initialState instanceof Tensor)
+  ) {
+    const { s, z } = initialState as RecurrenceState;
+    return { "initialState.s": s, "initialState.z": z };
+  }
+  throw new TypeError(
+    `Cannot ${action} as initialState must be a record { s, z } where normalize is true: initialState is ${
+      kindOf(initialState)
+    }`,
+  );
+}
+
+function checkState(
+  action: string,
+  states: Readonly<Record<string, Tensor>>,
+  state: readonly number[],
+  sums: readonly number[],
+): void {
+  for (const [name, tensor] of Object.entries(states)) {
+    checkDType(action, name, tensor, ["f32"]);
+    checkShape(action, name, tensor, name.endsWith(".z") ? sums : state);
+    if (!areCopyable([tensor])) {
+      throw new TypeError(
+        `Cannot ${action} as the buffer of ${name} must have COPY_SRC usage: it has not`,
+      );
+    }
+  }
+}
+
+function checkShape(action: string, name: string, tensor: Tensor, shape: readonly number[]): void {
+  if (String(tensor.shape) === String(shape)) return;
+  throw new TypeError(
+    `Cannot ${action} as ${name} must be [${shape}]: ${name} is [${tensor.shape}]`,
+  );
+}
+
+function boundsOf(
+  action: string,
+  batch: number,
+  length: number,
+  cuSeqlens: Tensor | undefined,
+): number[] {
+  if (cuSeqlens === undefined) return Array.from({ length: batch + 1 }, (_, b) => b * length);
+  if (batch !== 1) {
+    throw new TypeError(
+      `Cannot ${action} as cuSeqlens needs a batch of 1: current batch is ${batch}`,
+    );
+  }
+  checkDType(action, "cuSeqlens", cuSeqlens, ["i32"]);
+  checkRank(action, "cuSeqlens", cuSeqlens, ["N + 1"]);
+  const data = hostCopyOf(cuSeqlens);
+  if (data === undefined) {
+    throw new TypeError(
+      `Cannot ${action} as cuSeqlens must be made from data by gpu.tensor(), for plans depend on it: it was computed or wrapped`,
+    );
+  }
+  const bounds = [...data];
+  const falls = bounds.findIndex((bound, n) => n > 0 && bound < bounds[n - 1]);
+  if (bounds.length >= 1 && bounds[0] === 0 && bounds[bounds.length - 1] === length && falls < 0) {
+    return bounds;
+  }
+  throw new RangeError(
+    `Cannot ${action} as cuSeqlens must rise from 0 to T = ${length}: cuSeqlens is [${bounds}]`,
+  );
+}
+
+function oneOf<T>(action: string, name: string, value: T, allowed: readonly T[]): void {
+  if (allowed.includes(value)) return;
+  throw new RangeError(
+    `Cannot ${action} as ${name} must be one of ${allowed.join(", ")}: ${name} is ${kindOf(value)}`,
+  );
+}

@@ -1,0 +1,100 @@
+import type { LoopTile } from "../../kernels/recurrence/loop.ts";
+import { aligned, type InputSource } from "../../kernels/shared/rows.ts";
+import { TEXTURE_WIDTH } from "../../gpu/program.ts";
+import type { PlanDevice } from "../attention/schedule.ts";
+import type { RecurrenceProblem } from "./problem.ts";
+
+/** How a recurrence is laid out; {@linkcode recurrenceSchedules} lists those that fit. */
+export type RecurrenceSchedule = TiledRecurrence | { readonly kind: "naive" };
+
+/** State in registers, tokens handed round. */
+export interface TiledRecurrence extends LoopTile {
+  /** Discriminates. */
+  readonly kind: "tiled";
+  /** Where tokens are read. */
+  readonly source: InputSource;
+}
+
+/** vec4 registers of the state of an invocation. */
+const STATE_BUDGET = 256;
+
+/** The name of a schedule, as the command line prints and takes it. */
+export function recurrenceScheduleName(schedule: RecurrenceSchedule): string {
+  if (schedule.kind === "naive") return "naive";
+  const { exchange, lanes, columns, source } = schedule;
+  return `${exchange}-${lanes}x${columns}-${source}`;
+}
+
+/** Lists the schedules that fit a problem and a device, the one expected to be fastest first. */
+export function recurrenceSchedules(
+  problem: RecurrenceProblem,
+  device: PlanDevice,
+): RecurrenceSchedule[] {
+  const subgroup = subgroupSchedules(problem, device);
+  const workgroup = workgroupSchedules(problem, device);
+  const tiled = device.adapter.software ? [...subgroup, ...workgroup] : [...workgroup, ...subgroup];
+  return [...tiled, { kind: "naive" }];
+}
+
+function subgroupSchedules(problem: RecurrenceProblem, device: PlanDevice): TiledRecurrence[] {
+  const lanes = device.features.subgroups?.size;
+  if (lanes === undefined) return [];
+  const rows = 4 * Math.ceil(problem.keyDim / 4);
+  const columns = [1, 2].filter((columns) =>
+    columns === 1 || (rows * columns <= STATE_BUDGET && problem.valueDim > 4 * lanes)
+  );
+  return sources(problem, device).flatMap((source) =>
+    columns.map((columns): TiledRecurrence => ({
+      ...{ kind: "tiled", exchange: "subgroup", lanes, columns, tokens: lanes, source },
+    }))
+  );
+}
+
+function workgroupSchedules(
+  { keyDim, valueDim, gate, qHeads, heads }: RecurrenceProblem,
+  { limits }: PlanDevice,
+): TiledRecurrence[] {
+  const wanted = 2 ** Math.ceil(Math.log2(Math.ceil(valueDim / 4)));
+  const lanes = Math.min(64, Math.max(8, wanted));
+  const rows = 1 + (gate === "channel" ? 1 : 0) + Math.max(1, qHeads / heads);
+  const bytes = rows * 16 * Math.ceil(keyDim / 4) + 4;
+  const tokens = Math.min(
+    16,
+    lanes,
+    Math.floor((limits.maxComputeWorkgroupStorageSize - 64) / bytes),
+  );
+  if (tokens < 1) return [];
+  return [
+    { kind: "tiled", exchange: "workgroup", lanes, columns: 1, tokens, source: "buffer" },
+  ];
+}
+
+/** The sources that a problem and a device allow, the faster one first. */
+function sources(problem: RecurrenceProblem, { adapter, limits }: PlanDevice): InputSource[] {
+  const { batch, length, qHeads, heads, keyDim, valueDim } = problem;
+  const texels = batch * length * Math.max(qHeads, heads) * Math.max(keyDim, valueDim) / 4;
+  const possible = problem.copyable && aligned(keyDim) && aligned(valueDim) &&
+    texels <= (limits.maxTextureDimension2D - 2) * TEXTURE_WIDTH;
+  if (!possible) return ["buffer"];
+  return adapter.driver === "llvmpipe" ? ["texture", "buffer"] : ["buffer", "texture"];
+}
+
+/** Picks the schedule that the caller named, or the default. */
+export function chooseRecurrenceSchedule(
+  problem: RecurrenceProblem,
+  device: PlanDevice,
+): RecurrenceSchedule {
+  const valid = recurrenceSchedules(problem, device);
+  const { schedule } = problem;
+  if (schedule === null) return valid[0];
+  const found = valid.find((candidate) =>
+    recurrenceScheduleName(candidate) === schedule ||
+    (candidate.kind === "tiled" && candidate.exchange === schedule)
+  );
+  if (found !== undefined) return found;
+  throw new RangeError(
+    `Cannot plan a recurrence as schedule must fit the problem and the device: "${schedule}" is not among ${
+      valid.map(recurrenceScheduleName).join(", ")
+    }`,
+  );
+}
