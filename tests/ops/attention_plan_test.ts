@@ -559,6 +559,8 @@ function dryRun(given: Case, plan: AttentionPlan): { launches: Launch[]; scratch
       scratch.push(bytes);
       return { buffer: buffer(bytes) as GPUBuffer };
     },
+    table: ({ byteLength }) => ({ buffer: buffer(byteLength) as GPUBuffer }),
+    copy: () => {},
     texture: () => ({}) as GPUTextureView,
   };
   const rows = batch * qLen * heads;

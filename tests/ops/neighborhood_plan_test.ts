@@ -681,6 +681,8 @@ function dryRun({ problem, device, plan }: Case & { plan: AttentionPlan }) {
       scratch.push(bytes);
       return { buffer: buffer(bytes) };
     },
+    table: ({ byteLength }) => ({ buffer: buffer(byteLength) as GPUBuffer }),
+    copy: () => {},
     texture: () => ({}) as GPUTextureView,
   };
   const [queries, keys] = [batch * qLen * heads, batch * qLen * kvHeads];
