@@ -127,7 +127,7 @@ export function boundScores(
 
 /** Binds rows of a tensor, from an aligned byte on. */
 export function boundRows(
-  tensor: Tensor,
+  tensor: Pick<Tensor, "buffer" | "dtype">,
   [first, end]: readonly [number, number],
   width: number,
   { alignment }: Pick<AttentionCall, "alignment">,

@@ -27,7 +27,7 @@ export interface RecurrenceTensors {
   readonly q: Tensor;
   readonly k: Tensor;
   readonly v: Tensor;
-  readonly g: Tensor | null;
+  readonly g: Pick<Tensor, "buffer" | "dtype"> | null;
   readonly gv: Tensor | null;
   readonly u: Tensor | null;
   readonly out: Tensor;
@@ -55,7 +55,9 @@ export function launchRecurrence(operation: Operation, call: RecurrenceCall): vo
   const inputs = textureInputs(operation, call);
   const carried = tensors.final ??
     (plan.rounds.length > 1 ? scratchState(operation, problem) : null);
-  if (tensors.initial && carried) copyState(operation, problem, tensors.initial, carried);
+  if (tensors.initial && carried && tensors.initial.s !== carried.s) {
+    copyState(operation, problem, tensors.initial, carried);
+  }
   plan.rounds.forEach((round, i) => {
     const states: RoundStates = {
       buffers: carried ?? tensors.initial,
@@ -276,7 +278,7 @@ function textureInputs(operation: Operation, { problem, plan, tensors }: Recurre
   const { q, k, v, g, gv, u } = tensors;
   const inputs = {
     ...{ q, k, v },
-    ...(g && problem.gate === "channel" && { g }),
+    ...(g && problem.gate === "channel" && { g: g as Tensor }),
     ...(gv && { gv }),
     ...(u && { u }),
   };

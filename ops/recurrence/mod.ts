@@ -1,27 +1,19 @@
-import { record } from "../../gpu/runtime.ts";
-import { Tensor } from "../../gpu/tensor.ts";
-import { launchRecurrence, type StateBuffers } from "./launch.ts";
-import { planRecurrence } from "./plan.ts";
-import {
-  type RecurrenceOptions,
-  type RecurrenceProblem,
-  recurrenceProblem,
-  type RecurrenceState,
-} from "./problem.ts";
-import type { Gpu } from "../../gpu/device.ts";
+import type { Tensor } from "../../gpu/tensor.ts";
+import type { RecurrenceOptions } from "./problem.ts";
+import { type RecurrenceResult, runRecurrence } from "./run.ts";
 
+export { gla, type GlaOptions, glaStep, simpleGla, simpleGlaStep } from "./gla.ts";
+export {
+  lightningAttention,
+  type LightningAttentionOptions,
+  lightningAttentionStep,
+  lightningSlopes,
+} from "./lightning.ts";
 export type { RecurrenceOptions, RecurrenceState, SequenceOptions } from "./problem.ts";
-
-/** What {@linkcode recurrence} returns. */
-export interface RecurrenceResult<T extends "f32" | "f16"> {
-  /** `[B, T, HO, V]`, in the dtype of q; HO = max(HQ, HV). */
-  out: Tensor<T>;
-  /**
-   * The state behind the last token of each sequence, f32 `[N, HV, K, V]` or `[N, HV, V, K]`, where it
-   * is asked for; with `normalize` the record of it and the running sum of the keys.
-   */
-  finalState?: Tensor<"f32"> | RecurrenceState;
-}
+export { retention, retentionStep } from "./retention.ts";
+export type { RecurrenceResult } from "./run.ts";
+export { rwkv6, rwkv6Step } from "./rwkv6.ts";
+export type { StateOptions, StateResult, StepOptions } from "./state.ts";
 
 /**
  * The engine of linear recurrences: linear attention, retention, gated linear attention, SSD, RWKV6.
@@ -67,38 +59,5 @@ export function recurrence<T extends "f32" | "f16">(
   v: Tensor<T>,
   options: RecurrenceOptions = {},
 ): RecurrenceResult<T> {
-  const { problem, gpu } = recurrenceProblem(q, k, v, options);
-  const plan = planRecurrence(problem, gpu);
-  const { g = null, gv = null, u = null, initialState } = options;
-  return record(gpu, "recurrence", (operation) => {
-    const { batch, length, qHeads, heads, valueDim } = problem;
-    const out = gpu.empty([batch, length, Math.max(qHeads, heads), valueDim], q.dtype);
-    const finalState = problem.final ? emptyState(gpu, problem) : undefined;
-    launchRecurrence(operation, {
-      problem,
-      plan,
-      tensors: {
-        ...{ q, k, v, g, gv, u, out },
-        initial: buffersOf(initialState),
-        final: buffersOf(finalState),
-      },
-      limits: gpu.limits,
-    });
-    return { out, ...(finalState && { finalState }) };
-  });
-}
-
-function emptyState(gpu: Gpu, problem: RecurrenceProblem): Tensor<"f32"> | RecurrenceState {
-  const { bounds, heads, keyDim, valueDim, valueFirst, normalize } = problem;
-  const axes = valueFirst ? [valueDim, keyDim] : [keyDim, valueDim];
-  const rows = [bounds.length - 1, heads];
-  const s = gpu.empty([...rows, ...axes], "f32");
-  return normalize ? { s, z: gpu.empty([...rows, keyDim], "f32") } : s;
-}
-
-function buffersOf(state: Tensor<"f32"> | RecurrenceState | undefined): StateBuffers | null {
-  if (state === undefined) return null;
-  return state instanceof Tensor
-    ? { s: state.buffer, z: null }
-    : { s: state.s.buffer, z: state.z.buffer };
+  return runRecurrence({ name: "recurrence", action: "compute a recurrence" }, [q, k, v], options);
 }

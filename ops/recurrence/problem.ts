@@ -136,12 +136,6 @@ export function recurrenceProblem(
   const { g, gv, u, initialState, cuSeqlens, normalize = false, eps = 1e-10 } = options;
   const { finalState = false, stateLayout = "kv", reverse = false } = options;
   const { mode = "auto", chunkSize = 64, schedule = null } = options;
-  const states = statesOf(action, initialState, normalize);
-  const given = Object.entries({ q, k, v, g, gv, u, ...states, cuSeqlens })
-    .filter(([, tensor]) => tensor !== undefined);
-  const gpu = checkTensors(action, Object.fromEntries(given));
-  const sizes = checkSizes(action, q, k, v);
-  const { batch, length, heads, keyDim, valueDim } = sizes;
   for (const [name, value] of Object.entries({ normalize, finalState, reverse })) {
     if (typeof value !== "boolean") {
       throw new TypeError(
@@ -149,11 +143,24 @@ export function recurrenceProblem(
       );
     }
   }
+  const states = statesOf(action, initialState, normalize);
+  const optional = Object.entries({ g, gv, u, cuSeqlens })
+    .filter(([, tensor]) => tensor !== undefined);
+  const gpu = checkTensors(action, { q, k, v, ...states, ...Object.fromEntries(optional) });
+  const sizes = checkSizes(action, q, k, v);
+  const { batch, length, heads, keyDim, valueDim } = sizes;
   oneOf(action, "mode", mode, ["auto", "chunk", "loop"]);
   oneOf(action, "stateLayout", stateLayout, ["kv", "vk"]);
   oneOf(action, "chunkSize", chunkSize, CHUNK_SIZES);
-  if (typeof eps !== "number" || !(eps >= 0 && eps < Infinity)) {
-    throw new RangeError(`Cannot ${action} as eps must be a number >= 0: eps is ${kindOf(eps)}`);
+  if (typeof eps !== "number" || !(eps >= 0 && Number.isFinite(Math.fround(eps)))) {
+    throw new RangeError(
+      `Cannot ${action} as eps must be a finite f32 >= 0: eps is ${kindOf(eps)}`,
+    );
+  }
+  if (schedule !== null && typeof schedule !== "string") {
+    throw new TypeError(
+      `Cannot ${action} as schedule must be a name: schedule is ${kindOf(schedule)}`,
+    );
   }
   const bounds = boundsOf(action, batch, length, cuSeqlens);
   const sequences = bounds.length - 1;
@@ -178,7 +185,7 @@ export function recurrenceProblem(
     bounds,
     mode,
     chunkSize,
-    copyable: areCopyable([q, k, v, ...(g ? [g] : []), ...(gv ? [gv] : [])]),
+    copyable: areCopyable([q, k, v, g, gv, u].filter((tensor) => tensor !== undefined)),
     schedule,
   };
   return { problem, gpu };

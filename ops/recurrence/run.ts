@@ -1,0 +1,85 @@
+import type { Gpu } from "../../gpu/device.ts";
+import { record } from "../../gpu/runtime.ts";
+import { Tensor } from "../../gpu/tensor.ts";
+import { launchRecurrence, type StateBuffers } from "./launch.ts";
+import { planRecurrence } from "./plan.ts";
+import {
+  type RecurrenceOptions,
+  type RecurrenceProblem,
+  recurrenceProblem,
+  type RecurrenceState,
+} from "./problem.ts";
+
+/** What the operators of the engine return. */
+export interface RecurrenceResult<T extends "f32" | "f16"> {
+  /** `[B, T, HO, V]`, in the dtype of q; HO = max(HQ, HV). */
+  out: Tensor<T>;
+  /**
+   * The state behind the last token of each sequence, f32 `[N, HV, K, V]` or `[N, HV, V, K]`, where it
+   * is asked for; with `normalize` the record of it and the running sum of the keys.
+   */
+  finalState?: Tensor<"f32"> | RecurrenceState;
+}
+
+/** An operator that the engine computes. */
+export interface RecurrenceCase {
+  /** Its name in the library, for errors of the device. */
+  readonly name: string;
+  /** What it does, for errors of its arguments, for example `"compute gated linear attention"`. */
+  readonly action: string;
+  /** Log decay of each state head, where they are plain numbers. */
+  readonly headGates?: readonly number[];
+  /** Whether `initialState` receives the state behind the last token, too. */
+  readonly inPlace?: boolean;
+}
+
+/** Validates, plans and records one call of an operator of the engine. */
+export function runRecurrence<T extends "f32" | "f16">(
+  { name, action, headGates, inPlace = false }: RecurrenceCase,
+  [q, k, v]: readonly [Tensor<T>, Tensor<T>, Tensor<T>],
+  options: RecurrenceOptions,
+): RecurrenceResult<T> {
+  const given = recurrenceProblem(q, k, v, options, action);
+  const { gpu } = given;
+  const problem: RecurrenceProblem = {
+    ...given.problem,
+    ...(headGates && { gate: "head" }),
+    ...(inPlace && { final: true }),
+  };
+  const plan = planRecurrence(problem, gpu);
+  const { g = null, gv = null, u = null, initialState } = options;
+  return record(gpu, name, (operation) => {
+    const { batch, length, qHeads, heads, valueDim } = problem;
+    const out = gpu.empty([batch, length, Math.max(qHeads, heads), valueDim], q.dtype);
+    const finalState = problem.final && !inPlace ? emptyState(gpu, problem) : undefined;
+    const table = headGates &&
+      operation.table(new Uint32Array(Float32Array.from(headGates).buffer)).buffer;
+    launchRecurrence(operation, {
+      problem,
+      plan,
+      tensors: {
+        ...{ q, k, v, gv, u, out },
+        g: table ? { buffer: table, dtype: "f32" } : g,
+        initial: buffersOf(initialState),
+        final: buffersOf(inPlace ? initialState : finalState),
+      },
+      limits: gpu.limits,
+    });
+    return { out, ...(finalState && { finalState }) };
+  });
+}
+
+function emptyState(gpu: Gpu, problem: RecurrenceProblem): Tensor<"f32"> | RecurrenceState {
+  const { bounds, heads, keyDim, valueDim, valueFirst, normalize } = problem;
+  const axes = valueFirst ? [valueDim, keyDim] : [keyDim, valueDim];
+  const rows = [bounds.length - 1, heads];
+  const s = gpu.empty([...rows, ...axes], "f32");
+  return normalize ? { s, z: gpu.empty([...rows, keyDim], "f32") } : s;
+}
+
+function buffersOf(state: Tensor<"f32"> | RecurrenceState | undefined): StateBuffers | null {
+  if (state === undefined) return null;
+  return state instanceof Tensor
+    ? { s: state.buffer, z: null }
+    : { s: state.s.buffer, z: state.z.buffer };
+}

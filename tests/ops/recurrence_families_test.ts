@@ -1,0 +1,170 @@
+import { assert, assertEquals, assertThrows } from "@std/assert";
+import { hostTensor } from "../../cli/host_tensor.ts";
+import { Random } from "../../cli/random.ts";
+import {
+  gla,
+  glaStep,
+  type Gpu,
+  lightningAttention,
+  lightningAttentionStep,
+  lightningSlopes,
+  requestGpu,
+  retention,
+  retentionStep,
+  rwkv6,
+  rwkv6Step,
+  simpleGla,
+  simpleGlaStep,
+  type Tensor,
+} from "../../mod.ts";
+import * as reference from "../../reference/mod.ts";
+import { adapter } from "../adapter.ts";
+import { assertClose } from "../assert_close.ts";
+
+const ignore = adapter === null;
+const random = new Random(11);
+const [T, HQ, HV, K, V] = [21, 2, 4, 16, 12];
+const normal = (...shape: number[]) => hostTensor("f32", shape, () => random.normal());
+const gates = (...shape: number[]) => hostTensor("f32", shape, () => -Math.abs(random.normal()));
+const HOST = {
+  q: normal(1, T, HQ, K),
+  k: normal(1, T, HQ, K),
+  v: normal(1, T, HV, V),
+  g: gates(1, T, HV),
+  w: gates(1, T, HV, K),
+  gv: gates(1, T, HV, V),
+  u: normal(HQ, K),
+};
+type Name = keyof typeof HOST;
+type Tensors = Record<Name, Tensor<"f32">>;
+type State = Tensor<"f32">;
+
+interface Family {
+  run(x: Tensors): { out: Tensor<"f32">; finalState?: Tensor<"f32"> };
+  step(state: State, x: Tensors): Tensor<"f32">;
+  expected(): { out: reference.Float64Tensor; finalState?: reference.Float64Tensor };
+}
+
+const { q, k, v, g, w, gv, u } = HOST;
+const all = { finalState: true, scale: 0.3 };
+const FAMILIES: Readonly<Record<string, Family>> = {
+  retention: {
+    run: (x) => retention(x.q, x.k, x.v, all),
+    step: (state, x) => retentionStep(state, x.q, x.k, x.v, { scale: 0.3 }),
+    expected: () => reference.retention(q, k, v, all),
+  },
+  lightningAttention: {
+    run: (x) => lightningAttention(x.q, x.k, x.v, all),
+    step: (state, x) => lightningAttentionStep(state, x.q, x.k, x.v, { scale: 0.3 }),
+    expected: () => reference.lightningAttention(q, k, v, all),
+  },
+  simpleGla: {
+    run: (x) => simpleGla(x.q, x.k, x.v, x.g, all),
+    step: (state, x) => simpleGlaStep(state, x.q, x.k, x.v, x.g, { scale: 0.3 }),
+    expected: () => reference.simpleGla(q, k, v, g, all),
+  },
+  gla: {
+    run: (x) => gla(x.q, x.k, x.v, x.w, { ...all, gv: x.gv }),
+    step: (state, x) => glaStep(state, x.q, x.k, x.v, x.w, { gv: x.gv, scale: 0.3 }),
+    expected: () => reference.gla(q, k, v, w, { ...all, gv }),
+  },
+  rwkv6: {
+    run: (x) => rwkv6(x.q, x.k, x.v, x.w, x.u, all),
+    step: (state, x) => rwkv6Step(state, x.q, x.k, x.v, x.w, x.u, { scale: 0.3 }),
+    expected: () => reference.rwkv6(q, k, v, w, u, all),
+  },
+};
+
+/** Uploads tokens `first` to before `end` of everything. */
+function upload(gpu: Gpu, first: number, end: number): Tensors {
+  const entries = Object.entries(HOST).map(([name, { data, shape }]) => {
+    if (name === "u") return [name, gpu.tensor(data as Float32Array, shape)];
+    const width = data.length / T;
+    const part = data.slice(first * width, end * width) as Float32Array;
+    return [name, gpu.tensor(part, [1, end - first, ...shape.slice(2)])];
+  });
+  return Object.fromEntries(entries);
+}
+
+for (const [name, { run, step, expected }] of Object.entries(FAMILIES)) {
+  Deno.test({
+    name: `${name}() agrees with the oracle, its state too`,
+    ignore,
+    async fn() {
+      using gpu = await requestGpu({ poison: true });
+      const { out, finalState } = run(upload(gpu, 0, T));
+      const wanted = expected();
+
+      assertEquals([out.shape, finalState?.shape], [[1, T, HV, V], [1, HV, K, V]]);
+      assertClose("out", await out.read(), wanted.out.data, { ratio: 1e-5 });
+      assert(finalState && wanted.finalState);
+      assertClose("state", await finalState.read(), wanted.finalState.data, { ratio: 1e-5 });
+    },
+  });
+
+  Deno.test({
+    name: `${name}Step() goes on in place where ${name}() stopped`,
+    ignore,
+    async fn() {
+      using gpu = await requestGpu({ poison: true });
+      const { finalState } = run(upload(gpu, 0, T - 3));
+      assert(finalState);
+      const outs: Float32Array[] = [];
+      for (let t = T - 3; t < T; t++) {
+        outs.push(await step(finalState, upload(gpu, t, t + 1)).read());
+      }
+      const wanted = expected();
+
+      const tail = wanted.out.data.subarray((T - 3) * HV * V);
+      assertClose("out", outs.flatMap((out) => [...out]), tail, { ratio: 1e-5 });
+      assert(wanted.finalState);
+      assertClose("state", await finalState.read(), wanted.finalState.data, { ratio: 1e-5 });
+    },
+  });
+}
+
+Deno.test("lightningSlopes() equals the oracle's for every number of heads", () => {
+  for (const heads of [1, 2, 3, 6, 8, 12, 16]) {
+    assertEquals(lightningSlopes(heads, "alibi"), reference.lightningSlopes(heads, "alibi"));
+    const rule = { layer: 2, layers: 7 };
+    assertEquals(lightningSlopes(heads, rule), reference.lightningSlopes(heads, rule));
+  }
+  assertThrows(
+    () => lightningSlopes(4, { layer: 3, layers: 3 }),
+    RangeError,
+    "Cannot make slopes as layer must be 0 to layers - 1: layer is 3, layers is 3",
+  );
+});
+
+Deno.test({
+  name: "the families refuse what they do not have, in their own name",
+  ignore,
+  async fn() {
+    using gpu = await requestGpu();
+    const x = upload(gpu, 0, 4);
+    const refused = (call: () => unknown, message: string): void => {
+      assertThrows(call, Error, message);
+    };
+
+    refused(
+      () => retention(x.q, x.k, x.v, { g: x.g } as object),
+      'Cannot compute retention as options must be known: "g" is not, the nearest is',
+    );
+    refused(
+      () => gla(x.q, x.k, x.v, x.g),
+      "Cannot compute gated linear attention as g must have 4 axes: g is [1,4,4]",
+    );
+    refused(
+      () => lightningAttention(x.q, x.k, x.v, { slopes: [1, 2] }),
+      "Cannot compute lightning attention as slopes must be 4 numbers >= 0, one for each head: slopes is [1,2]",
+    );
+    refused(
+      () => rwkv6(x.q, x.k, x.v, x.w, undefined as unknown as Tensor),
+      "Cannot compute RWKV-6 as u must be a Tensor: u is undefined",
+    );
+    refused(
+      () => retentionStep(x.q as State, x.q, x.k, x.v),
+      "Cannot compute retention as initialState must be [1,4,16,12]: initialState is [1,4,2,16]",
+    );
+  },
+});
