@@ -6,7 +6,11 @@ export type GateShape =
   | "none"
   | "head" // one decay for all tokens of a head
   | "token" // one for each token of a head
-  | "channel"; // one for each key channel of a token
+  | "channel" // one for each key channel of a token
+  | "forget"; // the same, and the keys, from one tensor of forget gates before their sigmoid (HGRN2)
+
+/** What is applied to each channel of queries and keys when they are loaded. */
+export type FeatureMap = "identity" | "elu1" | "relu" | "exp";
 
 /** What a recurrence kernel must know when it is compiled: the description of the mathematics. */
 export interface RecurrenceConfig {
@@ -19,6 +23,7 @@ export interface RecurrenceConfig {
   /** Outputs that read one state. */
   readonly group: number;
   readonly gate: GateShape;
+  readonly featureMap: FeatureMap;
   /** Storage of the gates. */
   readonly gateElem: Elem;
   /** Storage of the gates of value channels, or null without them. */
@@ -44,7 +49,26 @@ export const RECURRENCE_PARAMS: Readonly<Record<string, ParamType>> = {
   bonusHeads: "u32",
   scale: "f32",
   eps: "f32",
+  lowerBound: "f32", // of forget gates
 };
 
 /** Words of a row of the table of segments. */
 export const SEGMENT_WORDS = 4;
+
+/** `feature(x)` of one channel, and the sigmoid, as WGSL. */
+export function featureCode(featureMap: FeatureMap): string {
+  const features = {
+    identity: "x",
+    elu1: "select(exp2(LOG2E * min(x, 0.0)), x + 1.0, x > 0.0)",
+    relu: "max(x, 0.0)",
+    exp: "exp2(LOG2E * x)",
+  };
+  return /* wgsl */ `
+const LOG2E = 1.4426950408889634;
+
+fn feature(x: f32) -> f32 { return ${features[featureMap]}; }
+
+/// Saturates before its exponential overflows.
+fn sigmoid(x: f32) -> f32 { return 1.0 / (1.0 + exp2(-LOG2E * clamp(x, -88.0, 88.0))); }
+`;
+}

@@ -8,7 +8,7 @@ import {
   writer,
 } from "../shared/rows.ts";
 import { unroll } from "../unroll.ts";
-import { RECURRENCE_PARAMS, type RecurrenceConfig } from "./config.ts";
+import { featureCode, RECURRENCE_PARAMS, type RecurrenceConfig } from "./config.ts";
 
 /** How a workgroup is laid out. */
 export interface LoopTile {
@@ -79,7 +79,8 @@ export function recurrenceLoop(config: LoopConfig): Program {
   const flags = {
     HEAD_GATE: gate === "head",
     TOKEN_GATE: gate === "token",
-    CHANNEL_GATE: gate === "channel",
+    CHANNEL_GATE: gate === "channel" || gate === "forget",
+    FORGET_GATE: gate === "forget",
     GATED: gate !== "none",
     VALUE_GATE: valueGate !== null,
     BONUS: bonus !== null,
@@ -96,6 +97,7 @@ export function recurrenceLoop(config: LoopConfig): Program {
     accessors.code,
     stores.code,
     EXCHANGES[exchange].memory,
+    featureCode(config.featureMap),
     COMMON,
     unroll(mainText(config), sizes),
   ].join("\n");
@@ -210,11 +212,26 @@ var<workgroup> staged_gate: array<f32, TOKENS>;`,
 };
 
 const COMMON = /* wgsl */ `
-const LOG2E = 1.4426950408889634;
 const LEAST_GATE = -88.0; // its exponential is 0 in f32
 
 fn decay_of(g: f32) -> f32 { return exp2(LOG2E * max(g, LEAST_GATE)); }
 fn decays_of(g: vec4f) -> vec4f { return exp2(LOG2E * max(g, vec4f(LEAST_GATE))); }
+
+/// Features of channels 4 d to 4 d + 3; there are none behind the last channel.
+fn features(x: vec4f, d: u32) -> vec4f {
+  let there = vec4u(4u * d) + vec4u(0u, 1u, 2u, 3u) < vec4u(KEYS);
+  return select(vec4f(), vec4f(feature(x.x), feature(x.y), feature(x.z), feature(x.w)), there);
+}
+/// Forget gates, at least the lower bound; the keys are what they leave of 1.
+fn forget_gates(f: vec4f) -> vec4f {
+  let x = vec4f(sigmoid(f.x), sigmoid(f.y), sigmoid(f.z), sigmoid(f.w));
+  return params.lower_bound + (1.0 - params.lower_bound) * x;
+}
+fn forget_keys(f: vec4f, d: u32) -> vec4f {
+  let there = vec4u(4u * d) + vec4u(0u, 1u, 2u, 3u) < vec4u(KEYS);
+  let x = vec4f(sigmoid(-f.x), sigmoid(-f.y), sigmoid(-f.z), sigmoid(-f.w));
+  return select(vec4f(), (1.0 - params.lower_bound) * x, there);
+}
 
 /// The i-th token of a segment, in the order in which the recurrence meets them.
 fn token_at(segment: vec4u, i: u32) -> u32 {
@@ -299,12 +316,18 @@ fn main(@builtin(workgroup_id) tile: vec3u, @builtin(local_invocation_index) lan
     var own_gate = head_gate;
     if TOKEN_GATE { own_gate = decay_of(element_g(own_row, 0u)); }
     @unroll for (var d = 0u; d < D4; d++) {
-      ${own.k} = load_k(own * params.k_heads + k_head, d);
-      if CHANNEL_GATE { ${own.e} = decays_of(load_g(own_row, d)); }
+      let key = load_k(own * params.k_heads + k_head, d);
+      if FORGET_GATE {
+        ${own.k} = forget_keys(key, d);
+        ${own.e} = forget_gates(key);
+      } else {
+        ${own.k} = features(key, d);
+        if CHANNEL_GATE { ${own.e} = decays_of(load_g(own_row, d)); }
+      }
       if OUTPUTS {
         @unroll for (var r = 0u; r < GROUP; r++) {
           let q_head = (head * GROUP + r) * params.q_heads / (params.heads * GROUP);
-          ${own.q} = load_q(own * params.q_heads + q_head, d);
+          ${own.q} = features(load_q(own * params.q_heads + q_head, d), d);
         }
       }
     }

@@ -1,6 +1,6 @@
 import { type Binding, constants, declare, type Program } from "../../gpu/program.ts";
 import { type Accessor, elementReader, elementWriter } from "../shared/rows.ts";
-import { RECURRENCE_PARAMS, type RecurrenceConfig } from "./config.ts";
+import { featureCode, RECURRENCE_PARAMS, type RecurrenceConfig } from "./config.ts";
 
 /** What the baseline must know when it is compiled. */
 export interface NaiveRecurrenceConfig extends Omit<RecurrenceConfig, "source"> {
@@ -24,7 +24,9 @@ export function naiveRecurrence(config: NaiveRecurrenceConfig): Program {
     reads("q", keyDim),
     reads("k", keyDim),
     reads("v", valueDim),
-    ...(gate === "none" ? [] : [reads("g", gate === "channel" ? keyDim : 1, gateElem)]),
+    ...(gate === "none" || gate === "forget"
+      ? []
+      : [reads("g", gate === "channel" ? keyDim : 1, gateElem)]),
     ...(valueGate ? [reads("gv", valueDim, valueGate)] : []),
     ...(bonus ? [reads("u", keyDim, bonus)] : []),
     elementWriter({ name: "out", elem, width: valueDim }),
@@ -41,16 +43,20 @@ export function naiveRecurrence(config: NaiveRecurrenceConfig): Program {
   const firsts = accessors.map(({ binding }) => [`${binding.name}First`, "u32"] as const);
   const params = { ...RECURRENCE_PARAMS, ...Object.fromEntries(firsts) };
   const row = "t * params.heads + head";
+  const raw = "element_k(t * params.k_heads + head * params.k_heads / params.heads, d)";
   const gates = {
     none: "1.0",
     head: "decay_of(element_g(head, 0u))",
     token: `decay_of(element_g(${row}, 0u))`,
     channel: `decay_of(element_g(${row}, d))`,
+    forget: `params.lower_bound + (1.0 - params.lower_bound) * sigmoid(${raw})`,
   };
   const place = valueFirst
     ? "(state_row * VALUES + e) * KEYS + d"
     : "(state_row * KEYS + d) * VALUES + e";
-  const key = "element_k(t * params.k_heads + head * params.k_heads / params.heads, d)";
+  const key = gate === "forget"
+    ? `((1.0 - params.lower_bound) * sigmoid(-${raw}))`
+    : `feature(${raw})`;
   const own = bonus ? `element_u(u_row, d) * ${key}` : "0.0";
   const write = `
     for (var d = 0u; d < KEYS; d++) {
@@ -65,7 +71,7 @@ export function naiveRecurrence(config: NaiveRecurrenceConfig): Program {
       var o = 0.0;
       var norm = 0.0;
       for (var d = 0u; d < KEYS; d++) {
-        let q = element_q(t * params.q_heads + h * params.q_heads / (params.heads * GROUP), d);
+        let q = feature(element_q(t * params.q_heads + h * params.q_heads / (params.heads * GROUP), d));
         let own = ${own};
         o += q * (s[d] + own * v);
         norm += q * (z[d] + own);
@@ -82,7 +88,7 @@ export function naiveRecurrence(config: NaiveRecurrenceConfig): Program {
     ${normalize ? "if e == 0u { new_sums[state_row * KEYS + d] = z[d]; }" : ""}
   }`;
   const main = /* wgsl */ `
-fn decay_of(g: f32) -> f32 { return exp2(1.4426950408889634 * max(g, -88.0)); }
+fn decay_of(g: f32) -> f32 { return exp2(LOG2E * max(g, -88.0)); }
 
 @compute @workgroup_size(THREADS)
 fn main(@builtin(global_invocation_id) at: vec3u) {
@@ -107,6 +113,7 @@ fn main(@builtin(global_invocation_id) at: vec3u) {
     constants({ THREADS: NAIVE_THREADS, KEYS: keyDim, VALUES: valueDim, GROUP: group }),
     declare(bindings, params),
     ...accessors.map((accessor) => accessor.code),
+    featureCode(config.featureMap),
     main,
   ].join("\n");
   return { label: "recurrence (naive)", code, bindings, params, subgroups: false };

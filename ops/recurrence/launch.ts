@@ -198,6 +198,7 @@ function launchSegments(
         bonusHeads: problem.bonusHeads,
         scale: problem.scale,
         eps: problem.eps,
+        lowerBound: problem.lowerBound,
         ...NO_FIRST,
         ...Object.fromEntries(named.map(([name, { first }]) => [`${name}First`, first])),
       },
@@ -214,9 +215,10 @@ function programOf(
   pass: LoopPass,
 ): Program {
   const { elem, keyDim, valueDim, gate, gateElem, valueGate, bonus, normalize } = problem;
-  const { reverse, valueFirst, qHeads, heads } = problem;
+  const { reverse, valueFirst, qHeads, heads, featureMap } = problem;
   const config: RecurrenceConfig = {
     ...{ elem, keyDim, valueDim, gate, gateElem, valueGate, bonus, normalize, reverse, valueFirst },
+    featureMap,
     group: Math.max(1, qHeads / heads),
     source: schedule.kind === "tiled" ? schedule.source : "buffer",
   };

@@ -9,6 +9,14 @@ export {
   lightningAttentionStep,
   lightningSlopes,
 } from "./lightning.ts";
+export { hgrn2, type Hgrn2Options, hgrn2Step } from "./hgrn2.ts";
+export {
+  type FeatureMap,
+  linearAttention,
+  type LinearAttentionOptions,
+  linearAttentionStep,
+  type LinearAttentionStepOptions,
+} from "./linear.ts";
 export type { RecurrenceOptions, RecurrenceState, SequenceOptions } from "./problem.ts";
 export { retention, retentionStep } from "./retention.ts";
 export type { RecurrenceResult } from "./run.ts";

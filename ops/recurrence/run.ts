@@ -1,6 +1,7 @@
 import type { Gpu } from "../../gpu/device.ts";
 import { record } from "../../gpu/runtime.ts";
 import { Tensor } from "../../gpu/tensor.ts";
+import type { FeatureMap } from "../../kernels/recurrence/config.ts";
 import { launchRecurrence, type StateBuffers } from "./launch.ts";
 import { planRecurrence } from "./plan.ts";
 import {
@@ -29,13 +30,17 @@ export interface RecurrenceCase {
   readonly action: string;
   /** Log decay of each state head, where they are plain numbers. */
   readonly headGates?: readonly number[];
+  /** What is applied to queries and keys; none by default. */
+  readonly featureMap?: FeatureMap;
+  /** Of forget gates, which k then holds before their sigmoid; no others by default. */
+  readonly lowerBound?: number;
   /** Whether `initialState` receives the state behind the last token, too. */
   readonly inPlace?: boolean;
 }
 
 /** Validates, plans and records one call of an operator of the engine. */
 export function runRecurrence<T extends "f32" | "f16">(
-  { name, action, headGates, inPlace = false }: RecurrenceCase,
+  { name, action, headGates, featureMap, lowerBound, inPlace = false }: RecurrenceCase,
   [q, k, v]: readonly [Tensor<T>, Tensor<T>, Tensor<T>],
   options: RecurrenceOptions,
 ): RecurrenceResult<T> {
@@ -44,6 +49,8 @@ export function runRecurrence<T extends "f32" | "f16">(
   const problem: RecurrenceProblem = {
     ...given.problem,
     ...(headGates && { gate: "head" }),
+    ...(featureMap && { featureMap }),
+    ...(lowerBound !== undefined && { gate: "forget", lowerBound }),
     ...(inPlace && { final: true }),
   };
   const plan = planRecurrence(problem, gpu);

@@ -56,7 +56,7 @@ function workgroupSchedules(
 ): TiledRecurrence[] {
   const wanted = 2 ** Math.ceil(Math.log2(Math.ceil(valueDim / 4)));
   const lanes = Math.min(64, Math.max(8, wanted));
-  const rows = 1 + (gate === "channel" ? 1 : 0) + Math.max(1, qHeads / heads);
+  const rows = 1 + (gate === "channel" || gate === "forget" ? 1 : 0) + Math.max(1, qHeads / heads);
   const bytes = rows * 16 * Math.ceil(keyDim / 4) + 4;
   const tokens = Math.min(
     16,

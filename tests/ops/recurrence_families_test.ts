@@ -5,9 +5,14 @@ import {
   gla,
   glaStep,
   type Gpu,
+  hgrn2,
+  hgrn2Step,
   lightningAttention,
   lightningAttentionStep,
   lightningSlopes,
+  linearAttention,
+  linearAttentionStep,
+  type RecurrenceState,
   requestGpu,
   retention,
   retentionStep,
@@ -68,6 +73,11 @@ const FAMILIES: Readonly<Record<string, Family>> = {
     step: (state, x) => glaStep(state, x.q, x.k, x.v, x.w, { gv: x.gv, scale: 0.3 }),
     expected: () => reference.gla(q, k, v, w, { ...all, gv }),
   },
+  hgrn2: {
+    run: (x) => hgrn2(x.q, x.k, x.v, { ...all, lowerBound: 0.2 }),
+    step: (state, x) => hgrn2Step(state, x.q, x.k, x.v, { lowerBound: 0.2, scale: 0.3 }),
+    expected: () => reference.hgrn2(q, k, v, { ...all, lowerBound: 0.2 }),
+  },
   rwkv6: {
     run: (x) => rwkv6(x.q, x.k, x.v, x.w, x.u, all),
     step: (state, x) => rwkv6Step(state, x.q, x.k, x.v, x.w, x.u, { scale: 0.3 }),
@@ -122,6 +132,61 @@ for (const [name, { run, step, expected }] of Object.entries(FAMILIES)) {
     },
   });
 }
+
+for (const featureMap of ["identity", "elu1", "relu", "exp"] as const) {
+  Deno.test({
+    name: `linearAttention() maps features by ${featureMap}, normalized, whole and step by step`,
+    ignore,
+    async fn() {
+      using gpu = await requestGpu({ poison: true });
+      const options = { featureMap, normalize: featureMap !== "identity", finalState: true };
+      const wanted = reference.linearAttention(q, k, v, options);
+
+      const whole = upload(gpu, 0, T);
+      const { out } = linearAttention(whole.q, whole.k, whole.v, options);
+      assertClose("out", await out.read(), wanted.out.data, { ratio: 1e-5 });
+
+      const head = upload(gpu, 0, T - 1);
+      const tail = upload(gpu, T - 1, T);
+      const { finalState } = linearAttention(head.q, head.k, head.v, options);
+      assert(finalState);
+      const last = linearAttentionStep(finalState, tail.q, tail.k, tail.v, { featureMap });
+      const expected = wanted.out.data.subarray((T - 1) * HV * V);
+      assertClose("last", await last.read(), expected, { ratio: 1e-5 });
+      const { finalState: state } = wanted;
+      if (state && "z" in state) {
+        const { s, z } = finalState as RecurrenceState;
+        assertClose("s", await s.read(), state.s.data, { ratio: 1e-5 });
+        assertClose("z", await z.read(), state.z.data, { ratio: 1e-5 });
+      }
+    },
+  });
+}
+
+Deno.test({
+  name: "hgrn2() loses nothing where gates are saturated, and pads no channel",
+  ignore,
+  async fn() {
+    using gpu = await requestGpu({ poison: true });
+    const [queries, values] = [normal(1, 9, 1, 7), normal(1, 9, 1, 5)];
+    const f = hostTensor("f32", [1, 9, 1, 7], () => random.pick([-90, -20, 0, 20, 90]));
+    const x = [queries, f, values].map(({ data, shape }) =>
+      gpu.tensor(data as Float32Array, shape)
+    );
+
+    for (const schedule of [undefined, "workgroup", "naive"]) {
+      const { out } = hgrn2(x[0], x[1], x[2], schedule === undefined ? {} : { schedule });
+      const expected = reference.hgrn2(queries, f, values).out.data;
+      assertClose(`out of ${schedule}`, await out.read(), expected, { ratio: 1e-5 });
+      const exp = linearAttention(x[0], x[1], x[2], {
+        featureMap: "elu1",
+        ...(schedule && { schedule }),
+      });
+      const mapped = reference.linearAttention(queries, f, values, { featureMap: "elu1" });
+      assertClose(`elu1 of ${schedule}`, await exp.out.read(), mapped.out.data, { ratio: 1e-5 });
+    }
+  },
+});
 
 Deno.test("lightningSlopes() equals the oracle's for every number of heads", () => {
   for (const heads of [1, 2, 3, 6, 8, 12, 16]) {

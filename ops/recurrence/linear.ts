@@ -1,0 +1,115 @@
+import { kindOf } from "../../gpu/dtype.ts";
+import { checkOptionNames } from "../../gpu/options.ts";
+import type { Tensor } from "../../gpu/tensor.ts";
+import type { FeatureMap } from "../../kernels/recurrence/config.ts";
+import type { RecurrenceState, SequenceOptions } from "./problem.ts";
+import { type RecurrenceCase, type RecurrenceResult, runRecurrence } from "./run.ts";
+
+export type { FeatureMap } from "../../kernels/recurrence/config.ts";
+
+/** Options of {@linkcode linearAttention}. */
+export interface LinearAttentionOptions extends SequenceOptions {
+  /**
+   * φ of queries and keys, channel by channel: x; elu(x) + 1; max(x, 0); e^x.
+   *
+   * @default {"identity"}
+   */
+  featureMap?: FeatureMap;
+  /**
+   * Whether outputs are divided by what the query reads from the running sum of the keys' features. The
+   * state is then the record `{ s, z }`.
+   *
+   * @default {featureMap !== "identity"}
+   */
+  normalize?: boolean;
+  /**
+   * Added to the divisor.
+   *
+   * @default {1e-10}
+   */
+  eps?: number;
+  /** The state that the first token of each sequence finds, f32; a record with `normalize`; 0 by default. */
+  initialState?: Tensor<"f32"> | RecurrenceState;
+}
+
+/** Options of {@linkcode linearAttentionStep}. */
+export type LinearAttentionStepOptions = Pick<
+  LinearAttentionOptions,
+  "featureMap" | "normalize" | "eps" | "scale" | "stateLayout" | "schedule"
+>;
+
+const ACTION = "compute linear attention";
+const FEATURE_MAPS: readonly FeatureMap[] = ["identity", "elu1", "relu", "exp"];
+const STEP_OPTIONS: readonly (keyof LinearAttentionStepOptions)[] = [
+  ...["featureMap", "normalize", "eps", "scale", "stateLayout", "schedule"] as const,
+];
+const OPTIONS: readonly (keyof LinearAttentionOptions)[] = [
+  ...STEP_OPTIONS,
+  ...["initialState", "finalState", "cuSeqlens", "reverse", "mode", "chunkSize"] as const,
+];
+
+function family(featureMap: FeatureMap): RecurrenceCase {
+  if (!FEATURE_MAPS.includes(featureMap)) {
+    throw new RangeError(
+      `Cannot ${ACTION} as featureMap must be one of ${FEATURE_MAPS.join(", ")}: featureMap is ${
+        kindOf(featureMap)
+      }`,
+    );
+  }
+  return { name: "linearAttention", action: ACTION, featureMap };
+}
+
+/**
+ * Causal linear attention (Katharopoulos et al., "Transformers are RNNs", 2020):
+ * S_t = S_{t-1} + φ(k_t)ᵀ v_t and o_t = scale · φ(q_t) S_t.
+ *
+ * With `normalize`, the default of all feature maps but the identity, the output is
+ * o_t / (scale · φ(q_t)·z_t + eps), z_t the running sum of φ(k). Features are computed when q and k are
+ * loaded and never stored. Heads are grouped as in `recurrence`.
+ *
+ * @typeParam T storage of q, k and v
+ * @param q `[B, T, HQ, K]`
+ * @param k `[B, T, HK, K]`
+ * @param v `[B, T, HV, V]`
+ * @param options feature map, normalisation, scale (default K^-1/2), states, sequences, mode
+ * @returns out `[B, T, HO, V]`, and the final state where it is asked for
+ * @throws TypeError if a tensor, shape, dtype or option does not fit
+ * @throws RangeError if a value is out of range
+ */
+export function linearAttention<T extends "f32" | "f16">(
+  q: Tensor<T>,
+  k: Tensor<T>,
+  v: Tensor<T>,
+  options: LinearAttentionOptions = {},
+): RecurrenceResult<T> {
+  checkOptionNames(ACTION, options, OPTIONS);
+  const { featureMap = "identity", normalize = featureMap !== "identity", ...others } = options;
+  return runRecurrence(family(featureMap), [q, k, v], { ...others, normalize });
+}
+
+/**
+ * The next token of `linearAttention`, in place.
+ *
+ * @typeParam T storage of q, k and v
+ * @param state f32 `[B, HV, K, V]`, with `normalize` the record of it and the running sum: the state
+ * before the token, then the one behind it
+ * @param q `[B, 1, HQ, K]`
+ * @param k `[B, 1, HK, K]`
+ * @param v `[B, 1, HV, V]`
+ * @param options feature map, normalisation, scale, layout of the state
+ * @returns `[B, 1, HO, V]`
+ * @throws TypeError if a tensor, shape, dtype or option does not fit
+ * @throws RangeError if a value is out of range
+ */
+export function linearAttentionStep<T extends "f32" | "f16">(
+  state: Tensor<"f32"> | RecurrenceState,
+  q: Tensor<T>,
+  k: Tensor<T>,
+  v: Tensor<T>,
+  options: LinearAttentionStepOptions = {},
+): Tensor<T> {
+  checkOptionNames(ACTION, options, STEP_OPTIONS);
+  const { featureMap = "identity", normalize = featureMap !== "identity", ...others } = options;
+  const stepped = { ...others, normalize, initialState: state, mode: "loop" as const };
+  return runRecurrence({ ...family(featureMap), inPlace: true }, [q, k, v], stepped).out;
+}
