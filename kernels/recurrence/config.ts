@@ -1,5 +1,5 @@
 import type { ParamType } from "../../gpu/program.ts";
-import type { Elem, InputSource } from "../shared/rows.ts";
+import { type Accessor, type Elem, elementReader, type InputSource } from "../shared/rows.ts";
 
 /** What a token's gate multiplies before its key is written. */
 export type GateShape =
@@ -7,7 +7,21 @@ export type GateShape =
   | "head" // one decay for all tokens of a head
   | "token" // one for each token of a head
   | "channel" // one for each key channel of a token
-  | "forget"; // the same, and the keys, from one tensor of forget gates before their sigmoid (HGRN2)
+  | "forget" // the same, and the keys, from one tensor of forget gates before their sigmoid (HGRN2)
+  | "step"; // a step size for each token of a head, times the rate of the head (Mamba-2)
+
+/** What is compiled of step sizes, and of what Mamba-2 adds to the output. */
+export interface StepConfig {
+  /** Storage of the rates, the bias of the steps, the skip weights and the output gate, if any. */
+  readonly rates: Elem;
+  readonly bias: Elem | null;
+  readonly skip: Elem | null;
+  readonly outGate: Elem | null;
+  /** Whether steps go through softplus. */
+  readonly softplus: boolean;
+  /** Whether there is a skip weight for each value channel. */
+  readonly skipChannels: boolean;
+}
 
 /** What is applied to each channel of queries and keys when they are loaded. */
 export type FeatureMap = "identity" | "elu1" | "relu" | "exp";
@@ -24,6 +38,8 @@ export interface RecurrenceConfig {
   readonly group: number;
   readonly gate: GateShape;
   readonly featureMap: FeatureMap;
+  /** Where the gate is `"step"`. */
+  readonly step: StepConfig | null;
   /** Storage of the gates. */
   readonly gateElem: Elem;
   /** Storage of the gates of value channels, or null without them. */
@@ -50,6 +66,8 @@ export const RECURRENCE_PARAMS: Readonly<Record<string, ParamType>> = {
   scale: "f32",
   eps: "f32",
   lowerBound: "f32", // of forget gates
+  stepMin: "f32",
+  stepMax: "f32",
 };
 
 /** Words of a row of the table of segments. */
@@ -71,4 +89,35 @@ fn feature(x: f32) -> f32 { return ${features[featureMap]}; }
 /// Saturates before its exponential overflows.
 fn sigmoid(x: f32) -> f32 { return 1.0 / (1.0 + exp2(-LOG2E * clamp(x, -88.0, 88.0))); }
 `;
+}
+
+/** Reads single elements of the tensors of a step: `element_<name>`. */
+export function stepReaders({ rates, bias }: StepConfig): Accessor[] {
+  return [
+    elementReader({ name: "rates", elem: rates, width: 1 }),
+    ...(bias ? [elementReader({ name: "stepBias", elem: bias, width: 1 })] : []),
+  ];
+}
+
+/** `step_of(raw, head)` and `decay_of_step(step, head)` as WGSL. */
+export function stepCode(step: StepConfig | null): string {
+  if (step === null) {
+    return `fn step_of(raw: f32, head: u32) -> f32 { return 1.0; }
+fn decay_of_step(step: f32, head: u32) -> f32 { return 1.0; }`;
+  }
+  const biased = step.bias ? "raw + element_step_bias(head, 0u)" : "raw";
+  return /* wgsl */ `
+/// log(1 + e^x), where log alone loses small exponentials.
+fn softplus(x: f32) -> f32 {
+  let y = exp2(-LOG2E * abs(x));
+  let series = y * (1.0 - y * (0.5 - y * (1.0 / 3.0 - 0.25 * y)));
+  return max(x, 0.0) + select(log(1.0 + y), series, y < 0.02);
+}
+fn step_of(raw: f32, head: u32) -> f32 {
+  let x = ${biased};
+  return clamp(${step.softplus ? "softplus(x)" : "x"}, params.step_min, params.step_max);
+}
+fn decay_of_step(step: f32, head: u32) -> f32 {
+  return exp2(LOG2E * max(step * element_rates(head, 0u), -88.0));
+}`;
 }

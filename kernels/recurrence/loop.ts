@@ -8,7 +8,13 @@ import {
   writer,
 } from "../shared/rows.ts";
 import { unroll } from "../unroll.ts";
-import { featureCode, RECURRENCE_PARAMS, type RecurrenceConfig } from "./config.ts";
+import {
+  featureCode,
+  RECURRENCE_PARAMS,
+  type RecurrenceConfig,
+  stepCode,
+  stepReaders,
+} from "./config.ts";
 
 /** How a workgroup is laid out. */
 export interface LoopTile {
@@ -79,6 +85,7 @@ export function recurrenceLoop(config: LoopConfig): Program {
   const flags = {
     HEAD_GATE: gate === "head",
     TOKEN_GATE: gate === "token",
+    STEP_GATE: gate === "step",
     CHANNEL_GATE: gate === "channel" || gate === "forget",
     FORGET_GATE: gate === "forget",
     GATED: gate !== "none",
@@ -88,6 +95,8 @@ export function recurrenceLoop(config: LoopConfig): Program {
     REVERSE: config.reverse,
     INITIAL: config.initial,
     FINAL: config.final,
+    SKIP: config.step?.skip != null,
+    OUT_GATE: config.step?.outGate != null,
     OUTPUTS: outputs,
     DECAYS: config.decays,
   };
@@ -98,6 +107,7 @@ export function recurrenceLoop(config: LoopConfig): Program {
     stores.code,
     EXCHANGES[exchange].memory,
     featureCode(config.featureMap),
+    stepCode(config.step),
     COMMON,
     unroll(mainText(config), sizes),
   ].join("\n");
@@ -113,21 +123,25 @@ interface Parts {
 /** Loads of rows, and the store of outputs; what a pass lacks reads as 0. */
 function inputsOf(config: LoopConfig): Parts {
   const { elem, keyDim, valueDim, gate, gateElem, valueGate, bonus, source, outputs } = config;
+  const { step } = config;
   const rows = (name: string, width: number, stored: Elem | null = elem): Accessor | string =>
     stored === null
-      ? `fn load_${name}(row: u32, c: u32) -> vec4f { return vec4f(); }`
+      ? `fn load_${snakeCase(name)}(row: u32, c: u32) -> vec4f { return vec4f(); }`
       : reader({ name, elem: stored, width }, source);
   const parts = [
     rows("q", keyDim, outputs ? elem : null),
     rows("k", keyDim),
     rows("v", valueDim),
     rows("g", keyDim, gate === "channel" ? gateElem : null),
-    ...(gate === "token" || gate === "head"
+    ...(gate === "token" || gate === "head" || gate === "step"
       ? [elementReader({ name: "g", elem: gateElem, width: 1 })]
       : gate === "channel" && !aligned(keyDim)
       ? [] // the reader of ragged rows has it
       : ["fn element_g(row: u32, d: u32) -> f32 { return 0.0; }"]),
     rows("gv", valueDim, valueGate),
+    ...(step ? stepReaders(step) : []),
+    ...skipReader(config),
+    rows("outGate", valueDim, outputs && step ? step.outGate : null),
     rows("u", keyDim, outputs ? bonus : null),
     outputs
       ? writer({ name: "out", elem, width: valueDim })
@@ -137,6 +151,22 @@ function inputsOf(config: LoopConfig): Parts {
     bindings: parts.flatMap((part) => typeof part === "string" ? [] : [part.binding]),
     code: parts.map((part) => typeof part === "string" ? part : part.code).join("\n"),
   };
+}
+
+/** `skip_of(head, col)`: the weights of the input in the output. */
+function skipReader({ step, valueDim, outputs }: LoopConfig): (Accessor | string)[] {
+  const head = "fn skip_of(head: u32, col: u32) -> vec4f";
+  if (!step?.skip || !outputs) return [`${head} { return vec4f(); }`];
+  const { skip: elem, skipChannels } = step;
+  return skipChannels
+    ? [
+      reader({ name: "skip", elem, width: valueDim }, "buffer"),
+      `${head} { return load_skip(head, col); }`,
+    ]
+    : [
+      elementReader({ name: "skip", elem, width: 1 }),
+      `${head} { return vec4f(element_skip(head, 0u)); }`,
+    ];
 }
 
 /** Loads and stores of states and decays, element by element. */
@@ -233,6 +263,10 @@ fn forget_keys(f: vec4f, d: u32) -> vec4f {
   return select(vec4f(), (1.0 - params.lower_bound) * x, there);
 }
 
+fn silu(x: vec4f) -> vec4f {
+  return x * vec4f(sigmoid(x.x), sigmoid(x.y), sigmoid(x.z), sigmoid(x.w));
+}
+
 /// The i-th token of a segment, in the order in which the recurrence meets them.
 fn token_at(segment: vec4u, i: u32) -> u32 {
   if REVERSE { return segment.y - 1u - i; }
@@ -314,14 +348,19 @@ fn main(@builtin(workgroup_id) tile: vec3u, @builtin(local_invocation_index) lan
     let own = token_at(segment, min(first + lane, count - 1u));
     let own_row = own * params.heads + head;
     var own_gate = head_gate;
+    var step = 1.0;
     if TOKEN_GATE { own_gate = decay_of(element_g(own_row, 0u)); }
+    if STEP_GATE {
+      step = step_of(element_g(own_row, 0u), head);
+      own_gate = decay_of_step(step, head);
+    }
     @unroll for (var d = 0u; d < D4; d++) {
       let key = load_k(own * params.k_heads + k_head, d);
       if FORGET_GATE {
         ${own.k} = forget_keys(key, d);
         ${own.e} = forget_gates(key);
       } else {
-        ${own.k} = features(key, d);
+        ${own.k} = step * features(key, d);
         if CHANNEL_GATE { ${own.e} = decays_of(load_g(own_row, d)); }
       }
       if OUTPUTS {
@@ -360,7 +399,10 @@ fn main(@builtin(workgroup_id) tile: vec3u, @builtin(local_invocation_index) lan
           @unroll for (var c = 0u; c < COLS; c++) {
             let col = first_col + c * LANES;
             if col < V4 {
-              store_out(t_row * GROUP + r, col, factor * fma(vec4f(own_weight[r]), v[c], o[r][c]));
+              var y = factor * fma(vec4f(own_weight[r]), v[c], o[r][c]);
+              if SKIP { y += skip_of(head, col) * v[c]; }
+              if OUT_GATE { y *= silu(load_out_gate(t_row, col)); }
+              store_out(t_row * GROUP + r, col, y);
             }
           }
         }

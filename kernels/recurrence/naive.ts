@@ -1,6 +1,12 @@
 import { type Binding, constants, declare, type Program } from "../../gpu/program.ts";
 import { type Accessor, elementReader, elementWriter } from "../shared/rows.ts";
-import { featureCode, RECURRENCE_PARAMS, type RecurrenceConfig } from "./config.ts";
+import {
+  featureCode,
+  RECURRENCE_PARAMS,
+  type RecurrenceConfig,
+  stepCode,
+  stepReaders,
+} from "./config.ts";
 
 /** What the baseline must know when it is compiled. */
 export interface NaiveRecurrenceConfig extends Omit<RecurrenceConfig, "source"> {
@@ -17,7 +23,7 @@ export const NAIVE_THREADS = 64;
  */
 export function naiveRecurrence(config: NaiveRecurrenceConfig): Program {
   const { elem, keyDim, valueDim, group, gate, gateElem, valueGate, bonus, normalize } = config;
-  const { initial, final, valueFirst, reverse } = config;
+  const { initial, final, valueFirst, reverse, step } = config;
   const reads = (name: string, width: number, stored = elem): Accessor =>
     elementReader({ name, elem: stored, width });
   const accessors = [
@@ -29,6 +35,9 @@ export function naiveRecurrence(config: NaiveRecurrenceConfig): Program {
       : [reads("g", gate === "channel" ? keyDim : 1, gateElem)]),
     ...(valueGate ? [reads("gv", valueDim, valueGate)] : []),
     ...(bonus ? [reads("u", keyDim, bonus)] : []),
+    ...(step ? stepReaders(step) : []),
+    ...(step?.skip ? [reads("skip", step.skipChannels ? valueDim : 1, step.skip)] : []),
+    ...(step?.outGate ? [reads("outGate", valueDim, step.outGate)] : []),
     elementWriter({ name: "out", elem, width: valueDim }),
   ];
   const storage = (name: string): Binding => ({ name, access: "read_write", type: "array<f32>" });
@@ -49,6 +58,7 @@ export function naiveRecurrence(config: NaiveRecurrenceConfig): Program {
     head: "decay_of(element_g(head, 0u))",
     token: `decay_of(element_g(${row}, 0u))`,
     channel: `decay_of(element_g(${row}, d))`,
+    step: "decay_of_step(step, head)",
     forget: `params.lower_bound + (1.0 - params.lower_bound) * sigmoid(${raw})`,
   };
   const place = valueFirst
@@ -60,7 +70,7 @@ export function naiveRecurrence(config: NaiveRecurrenceConfig): Program {
   const own = bonus ? `element_u(u_row, d) * ${key}` : "0.0";
   const write = `
     for (var d = 0u; d < KEYS; d++) {
-      let k = ${key};
+      let k = step * ${key};
       let decay = ${gates[gate]};
       s[d] = decay * s[d]${valueGate ? ` * decay_of(element_gv(${row}, e))` : ""} + k * v;
       z[d] = decay * z[d] + k;
@@ -77,7 +87,10 @@ export function naiveRecurrence(config: NaiveRecurrenceConfig): Program {
         norm += q * (z[d] + own);
       }
       let divisor = ${normalize ? "params.scale * norm + params.eps" : "1.0"};
-      put_out(t * params.heads * GROUP + h, e, params.scale * o / divisor);
+      var y = params.scale * o / divisor;
+      ${step?.skip ? `y += element_skip(head, ${step.skipChannels ? "e" : "0u"}) * v;` : ""}
+      ${step?.outGate ? `let z = element_out_gate(${row}, e); y *= z * sigmoid(z);` : ""}
+      put_out(t * params.heads * GROUP + h, e, y);
     }`;
   const load = `for (var d = 0u; d < KEYS; d++) {
     s[d] = state[${place}];
@@ -104,6 +117,7 @@ fn main(@builtin(global_invocation_id) at: vec3u) {
   for (var i = segment.x; i < segment.y; i++) {
     let t = ${reverse ? "segment.x + segment.y - 1u - i" : "i"};
     let v = element_v(${row}, e);
+    let step = ${step ? `step_of(element_g(${row}, 0u), head)` : "1.0"};
     ${bonus ? read + write : write + read}
   }
   ${final ? store : ""}
@@ -114,6 +128,7 @@ fn main(@builtin(global_invocation_id) at: vec3u) {
     declare(bindings, params),
     ...accessors.map((accessor) => accessor.code),
     featureCode(config.featureMap),
+    stepCode(step),
     main,
   ].join("\n");
   return { label: "recurrence (naive)", code, bindings, params, subgroups: false };

@@ -30,6 +30,10 @@ export interface RecurrenceTensors {
   readonly g: Pick<Tensor, "buffer" | "dtype"> | null;
   readonly gv: Tensor | null;
   readonly u: Tensor | null;
+  readonly rates: Tensor | null;
+  readonly stepBias: Tensor | null;
+  readonly skip: Tensor | null;
+  readonly outGate: Tensor | null;
   readonly out: Tensor;
   readonly initial: StateBuffers | null;
   readonly final: StateBuffers | null;
@@ -199,6 +203,8 @@ function launchSegments(
         scale: problem.scale,
         eps: problem.eps,
         lowerBound: problem.lowerBound,
+        stepMin: problem.stepLimits[0],
+        stepMax: problem.stepLimits[1],
         ...NO_FIRST,
         ...Object.fromEntries(named.map(([name, { first }]) => [`${name}First`, first])),
       },
@@ -207,7 +213,10 @@ function launchSegments(
   }
 }
 
-const NO_FIRST = { qFirst: 0, kFirst: 0, vFirst: 0, gFirst: 0, gvFirst: 0, uFirst: 0, outFirst: 0 };
+const NO_FIRST = {
+  ...{ qFirst: 0, kFirst: 0, vFirst: 0, gFirst: 0, gvFirst: 0, uFirst: 0, outFirst: 0 },
+  ...{ ratesFirst: 0, stepBiasFirst: 0, skipFirst: 0, outGateFirst: 0 },
+};
 
 function programOf(
   problem: RecurrenceProblem,
@@ -215,10 +224,10 @@ function programOf(
   pass: LoopPass,
 ): Program {
   const { elem, keyDim, valueDim, gate, gateElem, valueGate, bonus, normalize } = problem;
-  const { reverse, valueFirst, qHeads, heads, featureMap } = problem;
+  const { reverse, valueFirst, qHeads, heads, featureMap, step } = problem;
   const config: RecurrenceConfig = {
     ...{ elem, keyDim, valueDim, gate, gateElem, valueGate, bonus, normalize, reverse, valueFirst },
-    featureMap,
+    ...{ featureMap, step },
     group: Math.max(1, qHeads / heads),
     source: schedule.kind === "tiled" ? schedule.source : "buffer",
   };
@@ -232,7 +241,7 @@ function programOf(
 
 /** Rows of each tensor: heads for each token (or in all), and elements. */
 function rowsOf(
-  { qHeads, kHeads, heads, bonusHeads, keyDim, valueDim, gate }: RecurrenceProblem,
+  { qHeads, kHeads, heads, bonusHeads, keyDim, valueDim, gate, step }: RecurrenceProblem,
 ): Record<string, { heads: number; width: number; whole: boolean }> {
   return {
     q: { heads: qHeads, width: keyDim, whole: false },
@@ -241,6 +250,10 @@ function rowsOf(
     g: { heads, width: gate === "channel" ? keyDim : 1, whole: gate === "head" },
     gv: { heads, width: valueDim, whole: false },
     u: { heads: bonusHeads, width: keyDim, whole: true },
+    rates: { heads, width: 1, whole: true },
+    stepBias: { heads, width: 1, whole: true },
+    skip: { heads, width: step?.skipChannels ? valueDim : 1, whole: true },
+    outGate: { heads, width: valueDim, whole: false },
     out: { heads: Math.max(qHeads, heads), width: valueDim, whole: false },
   };
 }
@@ -277,12 +290,13 @@ function groupsOf(
 /** Copies what is read often into textures, where the schedule reads from there. */
 function textureInputs(operation: Operation, { problem, plan, tensors }: RecurrenceCall): Textures {
   if (plan.schedule.kind === "naive" || plan.schedule.source === "buffer") return {};
-  const { q, k, v, g, gv, u } = tensors;
+  const { q, k, v, g, gv, u, outGate } = tensors;
   const inputs = {
     ...{ q, k, v },
     ...(g && problem.gate === "channel" && { g: g as Tensor }),
     ...(gv && { gv }),
     ...(u && { u }),
+    ...(outGate && { outGate }),
   };
   return Object.fromEntries(
     Object.entries(inputs).map(([name, tensor]) => [name, texture(operation, tensor)]),

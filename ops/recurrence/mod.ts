@@ -17,6 +17,7 @@ export {
   linearAttentionStep,
   type LinearAttentionStepOptions,
 } from "./linear.ts";
+export { mamba2, type Mamba2Form, type Mamba2Options, mamba2Step } from "./mamba2.ts";
 export type { RecurrenceOptions, RecurrenceState, SequenceOptions } from "./problem.ts";
 export { retention, retentionStep } from "./retention.ts";
 export type { RecurrenceResult } from "./run.ts";

@@ -3,7 +3,7 @@ import { kindOf } from "../../gpu/dtype.ts";
 import { hostCopyOf } from "../../gpu/host_copy.ts";
 import { checkOptionNames } from "../../gpu/options.ts";
 import { Tensor } from "../../gpu/tensor.ts";
-import type { FeatureMap, GateShape } from "../../kernels/recurrence/config.ts";
+import type { FeatureMap, GateShape, StepConfig } from "../../kernels/recurrence/config.ts";
 import { areCopyable, checkElem, checkScale } from "../attention/sizes.ts";
 import { checkDType, checkRank, checkShared, checkTensors } from "../tensors.ts";
 
@@ -99,6 +99,9 @@ export interface RecurrenceProblem {
   readonly elem: "f32" | "f16";
   readonly gate: GateShape;
   readonly featureMap: FeatureMap;
+  /** Where the gate is `"step"`, and the bounds of the steps. */
+  readonly step: StepConfig | null;
+  readonly stepLimits: readonly [number, number];
   /** Of forget gates. */
   readonly lowerBound: number;
   readonly gateElem: "f32" | "f16";
@@ -178,6 +181,8 @@ export function recurrenceProblem(
     gateElem: g === undefined ? "f32" : checkDType(action, "g", g, ["f32", "f16"]),
     featureMap: "identity",
     lowerBound: 0,
+    step: null,
+    stepLimits: [0, 0],
     valueGate: gv === undefined ? null : checkDType(action, "gv", gv, ["f32", "f16"]),
     bonus: u === undefined ? null : checkDType(action, "u", u, ["f32", "f16"]),
     normalize,
@@ -228,7 +233,7 @@ function checkSizes(action: string, q: Tensor, k: Tensor, v: Tensor): Sizes {
 }
 
 function gateShape(action: string, g: Tensor, { batch, length, heads, keyDim }: Sizes): GateShape {
-  const shapes: Record<Exclude<GateShape, "none" | "forget">, number[]> = {
+  const shapes: Record<Exclude<GateShape, "none" | "forget" | "step">, number[]> = {
     head: [heads],
     token: [batch, length, heads],
     channel: [batch, length, heads, keyDim],

@@ -1,7 +1,7 @@
 import type { Gpu } from "../../gpu/device.ts";
 import { record } from "../../gpu/runtime.ts";
 import { Tensor } from "../../gpu/tensor.ts";
-import type { FeatureMap } from "../../kernels/recurrence/config.ts";
+import type { FeatureMap, StepConfig } from "../../kernels/recurrence/config.ts";
 import { launchRecurrence, type StateBuffers } from "./launch.ts";
 import { planRecurrence } from "./plan.ts";
 import {
@@ -34,13 +34,28 @@ export interface RecurrenceCase {
   readonly featureMap?: FeatureMap;
   /** Of forget gates, which k then holds before their sigmoid; no others by default. */
   readonly lowerBound?: number;
+  /** Step sizes in the place of gates, and what they come with. */
+  readonly step?: StepInputs;
   /** Whether `initialState` receives the state behind the last token, too. */
   readonly inPlace?: boolean;
 }
 
+/** Steps in the place of gates; what is added to the output comes with them. */
+export interface StepInputs {
+  readonly config: StepConfig;
+  readonly limits: readonly [number, number];
+  /** `[B, T, HV]` */
+  readonly steps: Tensor;
+  /** `[HV]` */
+  readonly rates: Tensor;
+  readonly stepBias: Tensor | null;
+  readonly skip: Tensor | null;
+  readonly outGate: Tensor | null;
+}
+
 /** Validates, plans and records one call of an operator of the engine. */
 export function runRecurrence<T extends "f32" | "f16">(
-  { name, action, headGates, featureMap, lowerBound, inPlace = false }: RecurrenceCase,
+  { name, action, headGates, featureMap, lowerBound, step, inPlace = false }: RecurrenceCase,
   [q, k, v]: readonly [Tensor<T>, Tensor<T>, Tensor<T>],
   options: RecurrenceOptions,
 ): RecurrenceResult<T> {
@@ -50,6 +65,10 @@ export function runRecurrence<T extends "f32" | "f16">(
     ...given.problem,
     ...(headGates && { gate: "head" }),
     ...(featureMap && { featureMap }),
+    ...(step && {
+      ...{ gate: "step", step: step.config, stepLimits: step.limits },
+      gateElem: step.steps.dtype as "f32" | "f16",
+    }),
     ...(lowerBound !== undefined && { gate: "forget", lowerBound }),
     ...(inPlace && { final: true }),
   };
@@ -66,7 +85,11 @@ export function runRecurrence<T extends "f32" | "f16">(
       plan,
       tensors: {
         ...{ q, k, v, gv, u, out },
-        g: table ? { buffer: table, dtype: "f32" } : g,
+        g: table ? { buffer: table, dtype: "f32" } : step?.steps ?? g,
+        rates: step?.rates ?? null,
+        stepBias: step?.stepBias ?? null,
+        skip: step?.skip ?? null,
+        outGate: step?.outGate ?? null,
         initial: buffersOf(initialState),
         final: buffersOf(inPlace ? initialState : finalState),
       },

@@ -12,6 +12,8 @@ import {
   lightningSlopes,
   linearAttention,
   linearAttentionStep,
+  mamba2,
+  mamba2Step,
   type RecurrenceState,
   requestGpu,
   retention,
@@ -39,6 +41,12 @@ const HOST = {
   w: gates(1, T, HV, K),
   gv: gates(1, T, HV, V),
   u: normal(HQ, K),
+  dt: normal(1, T, HV),
+  z: normal(1, T, HV, V),
+  a: gates(HV),
+  d: normal(HV),
+  dSkip: normal(HV, V),
+  bias: normal(HV),
 };
 type Name = keyof typeof HOST;
 type Tensors = Record<Name, Tensor<"f32">>;
@@ -50,7 +58,8 @@ interface Family {
   expected(): { out: reference.Float64Tensor; finalState?: reference.Float64Tensor };
 }
 
-const { q, k, v, g, w, gv, u } = HOST;
+const { q, k, v, g, w, gv, u, dt, z, a, d, dSkip, bias } = HOST;
+const WHOLE = ["u", "a", "d", "dSkip", "bias"];
 const all = { finalState: true, scale: 0.3 };
 const FAMILIES: Readonly<Record<string, Family>> = {
   retention: {
@@ -78,6 +87,20 @@ const FAMILIES: Readonly<Record<string, Family>> = {
     step: (state, x) => hgrn2Step(state, x.q, x.k, x.v, { lowerBound: 0.2, scale: 0.3 }),
     expected: () => reference.hgrn2(q, k, v, { ...all, lowerBound: 0.2 }),
   },
+  mamba2: {
+    run: (x) =>
+      mamba2(x.v, x.dt, x.a, x.k, x.q, {
+        ...{ ...all, d: x.d, z: x.z, dtBias: x.bias, dtSoftplus: true, dtLimits: [0.01, 2] },
+      }),
+    step: (state, x) =>
+      mamba2Step(state, x.v, x.dt, x.a, x.k, x.q, {
+        ...{ d: x.d, z: x.z, dtBias: x.bias, dtSoftplus: true, dtLimits: [0.01, 2], scale: 0.3 },
+      }),
+    expected: () =>
+      reference.mamba2(v, dt, a, k, q, {
+        ...{ ...all, d, z, dtBias: bias, dtSoftplus: true, dtLimits: [0.01, 2] },
+      }),
+  },
   rwkv6: {
     run: (x) => rwkv6(x.q, x.k, x.v, x.w, x.u, all),
     step: (state, x) => rwkv6Step(state, x.q, x.k, x.v, x.w, x.u, { scale: 0.3 }),
@@ -88,7 +111,7 @@ const FAMILIES: Readonly<Record<string, Family>> = {
 /** Uploads tokens `first` to before `end` of everything. */
 function upload(gpu: Gpu, first: number, end: number): Tensors {
   const entries = Object.entries(HOST).map(([name, { data, shape }]) => {
-    if (name === "u") return [name, gpu.tensor(data as Float32Array, shape)];
+    if (WHOLE.includes(name)) return [name, gpu.tensor(data as Float32Array, shape)];
     const width = data.length / T;
     const part = data.slice(first * width, end * width) as Float32Array;
     return [name, gpu.tensor(part, [1, end - first, ...shape.slice(2)])];
@@ -162,6 +185,25 @@ for (const featureMap of ["identity", "elu1", "relu", "exp"] as const) {
     },
   });
 }
+
+Deno.test({
+  name: "mamba2() reads plain steps, at scale 1, with a skip weight for each channel",
+  ignore,
+  async fn() {
+    using gpu = await requestGpu({ poison: true });
+    const x = upload(gpu, 0, T);
+    const steps = hostTensor("f32", [1, T, HV], () => 2 * random.next());
+    const given = gpu.tensor(steps.data as Float32Array, steps.shape);
+    const expected = reference.mamba2(v, steps, a, k, q, { d: dSkip }).out.data;
+
+    for (const options of [{ mode: "loop" }, { mode: "chunk", chunkSize: 16 }] as const) {
+      const { out } = mamba2(x.v, given, x.a, x.k, x.q, { d: x.dSkip, ...options });
+      assertClose(`out by ${options.mode}`, await out.read(), expected, { ratio: 1e-5 });
+    }
+    const { out } = mamba2(x.v, given, x.a, x.k, x.q, { d: x.dSkip, schedule: "naive" });
+    assertClose("out of naive", await out.read(), expected, { ratio: 1e-5 });
+  },
+});
 
 Deno.test({
   name: "hgrn2() loses nothing where gates are saturated, and pads no channel",
