@@ -4,6 +4,7 @@ import { attentionProblemOf } from "../ops/attention/problem.ts";
 import { attentionSchedules, scheduleName } from "../ops/attention/schedule.ts";
 import { type AttentionCase, caseName, loadCase } from "./attention_case.ts";
 import { attentionBytes, attentionFlops } from "./attention_cost.ts";
+import { TOLERANCE } from "./host_tensor.ts";
 import { spotCheck } from "./spot_check.ts";
 import type { SweepKeys } from "./sweep.ts";
 import type { LoadedWorkload, Workload } from "./workload.ts";
@@ -24,7 +25,7 @@ export function attentionWorkload(c: AttentionCase): Workload {
     operator: "attention",
     problem: c,
     name: caseName(c),
-    dtype: c.dtype,
+    tolerance: TOLERANCE[c.dtype],
     flops: attentionFlops(c),
     bytes: attentionBytes(c),
     rivals: { naive: () => attentionWorkload({ ...c, schedule: "naive" }) },

@@ -11,6 +11,7 @@ import { nearest } from "../gpu/options.ts";
 import { type CheckGroup, checkItem, type Outcome } from "./outcome.ts";
 import { figure, paint, print, printJson, Progress } from "./output.ts";
 import { PROPERTIES } from "./properties.ts";
+import { recurrenceGroups } from "./recurrence_cases.ts";
 
 interface GroupOutcome {
   readonly operator: string;
@@ -20,7 +21,13 @@ interface GroupOutcome {
 }
 
 const DEFAULT_CASES = 24;
-const OPERATORS = ["attention", "mergeAttention", "neighborhoodAttention", "platform"] as const;
+const OPERATORS = [
+  "attention",
+  "mergeAttention",
+  "neighborhoodAttention",
+  "recurrence",
+  "platform",
+] as const;
 
 /** `check`: every operator, schedule and dtype against float64. */
 export const check: Command = {
@@ -88,7 +95,8 @@ function chooseWork({ operators, ...selection }: Selection, gpu: Gpu): CheckGrou
     .filter((group) => group.quick || !quick)
     .map((group) => attentionWork(group, dtype));
   const neighborhoods = neighborhoodGroups({ ...selection, kinds });
-  return [...PROPERTIES, mergeGroup(dtype), ...groups, ...neighborhoods]
+  const recurrences = recurrenceGroups(gpu, selection);
+  return [...PROPERTIES, mergeGroup(dtype), ...groups, ...neighborhoods, ...recurrences]
     .filter(({ operator, items }) => operators.includes(operator) && items.length > 0);
 }
 

@@ -5,6 +5,7 @@ import { attentionWorkload } from "./attention_workload.ts";
 import { type Command, EXIT } from "./command.ts";
 import { neighborhoodWorkload } from "./neighborhood_workload.ts";
 import { figure, print, printJson, table } from "./output.ts";
+import { recurrenceWorkload } from "./recurrence_workload.ts";
 import type { Workload } from "./workload.ts";
 
 const SIZES = {
@@ -20,6 +21,10 @@ const TYPICAL: readonly Workload[] = [
   neighborhood([8192], 512),
   neighborhood([64, 64], 13),
   neighborhood([8, 32, 32], 5),
+  recurrenceWorkload({
+    ...{ batch: 1, length: 4096, heads: 4, qHeads: 4, kHeads: 4, keyDim: 64, valueDim: 64 },
+    ...{ dtype: "f32", gate: "token", gates: "gentle", seed: 1 },
+  }),
 ];
 
 /** `devices`: what this machine has. */

@@ -6,7 +6,7 @@ import { neighborhoodScheduleName, neighborhoodSchedules } from "../ops/neighbor
 import { tileModel, type TilePair, visiblePairs } from "../ops/neighborhood/tile_model.ts";
 import { visibleKeys } from "../reference/mod.ts";
 import { attentionWorkload } from "./attention_workload.ts";
-import type { HostTensor } from "./host_tensor.ts";
+import { type HostTensor, TOLERANCE } from "./host_tensor.ts";
 import {
   loadNeighborhood,
   type NeighborhoodCase,
@@ -37,7 +37,7 @@ export function neighborhoodWorkload(c: NeighborhoodCase): Workload {
     operator: "neighborhoodAttention",
     problem: c,
     name: neighborhoodCaseName(c),
-    dtype: c.dtype,
+    tolerance: TOLERANCE[c.dtype],
     flops: 2 * batch * heads * (visiblePairs(axes) + tokens * additional) * (headDim + valueDim),
     bytes: (c.dtype === "f16" ? 2 : 4) * batch * rows * (headDim + valueDim),
     rivals: {

@@ -3,8 +3,8 @@ import { requestGpu } from "../gpu/request.ts";
 import { runtimeOf } from "../gpu/runtime.ts";
 import { timeRuns } from "../gpu/timing.ts";
 import { type Ceilings, measureCeilings } from "./ceilings.ts";
-import { type Arguments, type Command, EXIT, UsageError } from "./command.ts";
-import { TOLERANCE } from "./host_tensor.ts";
+import { type Arguments, type Command, EXIT, type Flag, UsageError } from "./command.ts";
+import { fittedExponent } from "./exponent.ts";
 import { figure, print, printJson, Progress, table } from "./output.ts";
 import { PROFILED, profiledOperator } from "./profiled.ts";
 import { callOnce, type LoadedWorkload, type Workload } from "./workload.ts";
@@ -34,11 +34,14 @@ export interface Profile {
   readonly speedup?: number;
   readonly unfusedMs?: number;
   readonly denseMs?: number;
+  readonly attentionMs?: number;
   /** Against the own dense kernel on the same tokens. */
   readonly speedupOverDense?: number;
   /** What the tile model allows. */
   readonly workBound?: number;
   readonly ratioToBound?: number;
+  /** Of operators whose time grows with the tokens alone. */
+  readonly tokensPerSecond?: number;
 }
 
 /** Slow as rivals are, a few runs tell their times. */
@@ -50,7 +53,9 @@ export const profile: Command = {
   positional: "<operator>",
   flags: flagsOf(Object.values(PROFILED)),
   flagsFor(words) {
-    const named = Object.entries(PROFILED).filter(([name]) => words.includes(name));
+    // rivals are named as operators are
+    const free = words.filter((_, i) => words[i - 1] !== "--compare");
+    const named = Object.entries(PROFILED).filter(([name]) => free.includes(name));
     return named.length === 1 ? flagsOf(named.map(([, operator]) => operator)) : this.flags;
   },
   async run(args) {
@@ -72,23 +77,40 @@ export const profile: Command = {
       profiles.push(await profileWorkload(gpu, workload, ceilings, { runs, rivals }));
       progress.clear();
     }
-    const [name] = args.positional;
-    if (!args.has("json")) printProfiles(gpu, workloads, profiles, ceilings);
-    else printJson(sweep ? { operator: name, sweep, points: profiles } : profiles[0]);
+    const exponent = sweep?.key === "t"
+      ? fittedExponent(profiles.map(({ medianMs }, i) => [sweep.sizes[i], medianMs]))
+      : undefined;
+    const [operatorName] = args.positional;
+    const summary = { operator: operatorName, sweep: sweep?.key, exponent };
+    if (args.has("json")) printJson(sweep ? { ...summary, points: profiles } : profiles[0]);
+    else {
+      printProfiles(gpu, workloads, profiles, ceilings);
+      if (exponent !== undefined) print(`time grows as t to the power of ${figure(exponent)}`);
+    }
     return EXIT.fine;
   },
 };
 
 function flagsOf(operators: readonly { flags: Command["flags"] }[]): Command["flags"] {
   return {
-    ...Object.assign({}, ...operators.map(({ flags }) => flags)),
+    ...merged(operators.map(({ flags }) => flags)),
     runs: { value: "N", help: "timed calls, 20 by default" },
     compare: {
       value: "NAME,…",
-      help: "time rivals too: naive; for neighborhoods also unfused (dense always is)",
+      help:
+        "time rivals too: naive; for neighborhoods also unfused (dense always is), for recurrences attention",
     },
     sweep: { value: "KEY=A..B", help: "doubles a size from A to B, for example t=1k..64k" },
   };
+}
+
+/** The flags of several operators; where they differ in their help, a flag has all of it. */
+function merged(lists: readonly Command["flags"][]): Record<string, Flag> {
+  const flags = lists.flatMap((list) => Object.entries(list));
+  return Object.fromEntries(flags.map(([name, flag]) => {
+    const helps = flags.filter(([other]) => other === name).map(([, { help }]) => help);
+    return [name, { ...flag, help: [...new Set(helps)].join("; or ") }];
+  }));
 }
 
 /** The rivals that the arguments name, and those that are always timed. */
@@ -119,11 +141,9 @@ async function profileWorkload(
   const firstMs = performance.now() - started;
   const rmsErrorRatio = loaded.errorOf(await out.read() as ArrayLike<number>);
   [out, ...others].forEach((tensor) => tensor.dispose());
-  if (!(rmsErrorRatio <= TOLERANCE[workload.dtype])) {
+  if (!(rmsErrorRatio <= workload.tolerance)) {
     throw new RangeError(
-      `Cannot profile ${workload.name} as its result must agree with float64 first: the error ratio is ${rmsErrorRatio}, the tolerance is ${
-        TOLERANCE[workload.dtype]
-      }`,
+      `Cannot profile ${workload.name} as its result must agree with float64 first: the error ratio is ${rmsErrorRatio}, the tolerance is ${workload.tolerance}`,
     );
   }
   using opponents = loadAll(gpu, rivals.map((name) => workload.rivals[name]()));
@@ -212,6 +232,8 @@ const EXTRA_COLUMNS: readonly (readonly [string, (p: Profile) => string | undefi
   ["over naive", (p) => cell(p.speedup, "x")],
   ["over unfused", (p) => cell(p.unfusedMs && p.unfusedMs / p.medianMs, "x")],
   ["over dense", (p) => cell(p.speedupOverDense, "x")],
+  ["over attention", (p) => cell(p.attentionMs && p.attentionMs / p.medianMs, "x")],
+  ["tokens/s", (p) => cell(p.tokensPerSecond, "")],
   ["work bound", (p) => cell(p.workBound, "x")],
   ["of bound", (p) => cell(p.ratioToBound && 100 * p.ratioToBound, "%")],
 ];

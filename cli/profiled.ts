@@ -4,14 +4,29 @@ import { ATTENTION_SWEEPS, attentionWorkload } from "./attention_workload.ts";
 import { type Arguments, type Command, UsageError } from "./command.ts";
 import { NEIGHBORHOOD_PROBLEM_FLAGS, neighborhoodCaseOf } from "./neighborhood_flags.ts";
 import { NEIGHBORHOOD_SWEEPS, neighborhoodWorkload } from "./neighborhood_workload.ts";
-import { parseSweep, type SweepKeys } from "./sweep.ts";
+import type { RecurrenceCase } from "./recurrence_case.ts";
+import {
+  GATED_FLAGS,
+  gatedCaseOf,
+  RECURRENCE_FLAGS,
+  recurrenceCaseOf,
+} from "./recurrence_flags.ts";
+import {
+  RECURRENCE_SWEEPS,
+  type RecurrenceProfile,
+  recurrenceWorkload,
+} from "./recurrence_workload.ts";
+import { parseSweep, type Sweep, type SweepKeys } from "./sweep.ts";
 import type { Workload } from "./workload.ts";
 
 /** An operator whose problems the command line can describe. */
 export interface ProfiledOperator {
   readonly flags: Command["flags"];
   /** The problems that the arguments describe, and the size in which they differ. */
-  workloads(args: Arguments): { sweep: string | null; workloads: readonly Workload[] };
+  workloads(args: Arguments): {
+    sweep: Pick<Sweep<object>, "key" | "sizes"> | null;
+    workloads: readonly Workload[];
+  };
 }
 
 function profiled<C extends object>(
@@ -25,9 +40,19 @@ function profiled<C extends object>(
     workloads(args) {
       const base = caseOf(args);
       const sweep = parseSweep(args.text("sweep"), base, sweeps);
-      return { sweep: sweep?.key ?? null, workloads: (sweep?.cases ?? [base]).map(workload) };
+      return { sweep, workloads: (sweep?.cases ?? [base]).map(workload) };
     },
   };
+}
+
+/** A family of recurrences that is the engine with gates of one shape. */
+function gated(operator: string, gate: RecurrenceCase["gate"]): ProfiledOperator {
+  return profiled(
+    GATED_FLAGS,
+    RECURRENCE_SWEEPS,
+    (args): RecurrenceProfile => gatedCaseOf(args, gate),
+    (c) => recurrenceWorkload(c, operator),
+  );
 }
 
 /** Operators by their names in the library. */
@@ -39,6 +64,14 @@ export const PROFILED: Readonly<Record<string, ProfiledOperator>> = {
     neighborhoodCaseOf,
     neighborhoodWorkload,
   ),
+  recurrence: profiled(
+    RECURRENCE_FLAGS,
+    RECURRENCE_SWEEPS,
+    recurrenceCaseOf,
+    (c) => recurrenceWorkload(c),
+  ),
+  simpleGla: gated("simpleGla", "token"),
+  gla: gated("gla", "channel"),
 };
 
 /** The operator that the first positional argument names. */

@@ -1,6 +1,6 @@
 import type { Gpu } from "../gpu/device.ts";
 import { requestGpu } from "../gpu/request.ts";
-import { Tensor } from "../gpu/tensor.ts";
+import type { Tensor } from "../gpu/tensor.ts";
 import { attention } from "../ops/attention/mod.ts";
 import {
   neighborhoodAttention,
@@ -10,16 +10,18 @@ import {
   type NeighborhoodScoresOptions,
   neighborhoodValues,
 } from "../ops/neighborhood/mod.ts";
+import { recurrence } from "../ops/recurrence/mod.ts";
 import { nearest } from "../gpu/options.ts";
 import { type Command, EXIT, UsageError } from "./command.ts";
 import { decodeNpy, encodeNpy } from "./npy.ts";
 import { print, printJson } from "./output.ts";
+import { flattened, nested } from "./records.ts";
 
 /** An operator as `run` calls it: tensors by name, then the other options. */
 interface Runnable {
   /** Tensor parameters, in order. */
   readonly parameters: readonly string[];
-  /** Options that are tensors. */
+  /** Options that are tensors, those of a record by names with a dot. */
   readonly tensorOptions: readonly string[];
   /** Options that ask for every output. */
   readonly allOutputs: Readonly<Record<string, unknown>>;
@@ -69,6 +71,15 @@ const RUNNABLE: Readonly<Record<string, Runnable>> = {
         options as unknown as NeighborhoodPattern,
       ),
     }),
+  },
+  recurrence: {
+    parameters: ["q", "k", "v"],
+    tensorOptions: [
+      ...["g", "gv", "u", "initialState", "initialState.s", "initialState.z", "cuSeqlens"],
+    ],
+    allOutputs: { finalState: true },
+    call: ([q, k, v], options) =>
+      recurrence(q as Tensor<"f32">, k as Tensor<"f32">, v as Tensor<"f32">, options),
   },
 };
 
@@ -149,12 +160,20 @@ async function runJob(gpu: Gpu, { operator, inputs, options, outputs }: Job): Pr
         );
       }
       if (await exists(npyPath(inputs, name))) {
+        const [record] = name.split(".");
+        if (record !== name && tensors.has(record)) {
+          throw new TypeError(
+            `Cannot run ${operator} as ${record} must be one file or a record: ${inputs} has ${record}.npy and ${name}.npy`,
+          );
+        }
         tensors.set(name, await readTensor(gpu, inputs, name));
       }
     }
     const given = Object.fromEntries([...tensors].filter(([name]) => tensorOptions.includes(name)));
     const positional = parameters.map((name) => tensors.get(name) as Tensor);
-    const results = call(positional, { ...options, ...given, ...allOutputs });
+    const results = flattened<Tensor>(
+      call(positional, { ...options, ...nested(given), ...allOutputs }),
+    );
     for (const [name, tensor] of Object.entries(results)) tensors.set(`output ${name}`, tensor);
     return await writeOutputs(outputs, results);
   } finally {
@@ -162,11 +181,13 @@ async function runJob(gpu: Gpu, { operator, inputs, options, outputs }: Job): Pr
   }
 }
 
-async function writeOutputs(directory: string, results: object): Promise<Written[]> {
+async function writeOutputs(
+  directory: string,
+  results: Readonly<Record<string, Tensor>>,
+): Promise<Written[]> {
   const written: Written[] = [];
   const contents: [string, Uint8Array][] = [];
   for (const [name, tensor] of Object.entries(results)) {
-    if (!(tensor instanceof Tensor)) continue;
     const file = npyPath(directory, name);
     const data = await tensor.read() as Float32Array | Float16Array | Int32Array;
     contents.push([file, encodeNpy({ data, shape: [...tensor.shape] })]);

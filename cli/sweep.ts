@@ -3,6 +3,7 @@ import { UsageError } from "./command.ts";
 /** Cases that differ in one size. */
 export interface Sweep<C> {
   readonly key: string;
+  readonly sizes: readonly number[];
   readonly cases: readonly C[];
 }
 
@@ -28,7 +29,7 @@ export function parseSweep<C extends object>(
   }
   const sizes: number[] = [];
   for (let size = from; size <= to; size *= 2) sizes.push(size);
-  return { key, cases: sizes.map((size) => ({ ...base, ...set(size) })) };
+  return { key, sizes, cases: sizes.map((size) => ({ ...base, ...set(size) })) };
 }
 
 /** `"64k"` is 65536. */

@@ -8,8 +8,9 @@ export interface Workload {
   readonly problem: object;
   /** One line that tells it from its neighbours. */
   readonly name: string;
-  readonly dtype: "f32" | "f16";
-  /** Operations by the definition: two multiply-adds per channel of each visible pair. */
+  /** Largest error ratio with which it may be timed. */
+  readonly tolerance: number;
+  /** Operations by the definition. */
   readonly flops: number;
   /** Bytes that must move at least: inputs once, output once. */
   readonly bytes: number;
@@ -23,7 +24,7 @@ export interface Workload {
   schedulesOn(gpu: Gpu): string[];
   /** Uploads the inputs. */
   load(gpu: Gpu): LoadedWorkload;
-  /** What a model says of the schedule, and what the times say of the model. */
+  /** What else the times say, of a model of the schedule or in other units. */
   model?(gpu: Gpu, medianMs: number, rivalMs: Readonly<Record<string, number>>): object;
 }
 

@@ -48,6 +48,14 @@ export function columnsOfWorkgroup({ lanes, columns }: LoopTile): number {
   return lanes * columns;
 }
 
+/** Loop iterations of an invocation that loads and stores a state, those that end loops included. */
+export function stateIterations(
+  { keyDim }: Pick<LoopConfig, "keyDim">,
+  { columns }: LoopTile,
+): number {
+  return 2 * (keyDim * (1 + 5 * columns) + 1);
+}
+
 /** Loop iterations of an invocation per tile of tokens, those that end loops included. */
 export function loopIterations({ tokens }: LoopTile): number {
   return tokens + 2;
@@ -194,8 +202,21 @@ fn put_${snakeCase(name)}(at: u32, x: f32) {}`,
     bindings: arrays.flatMap(({ binding }) => binding),
     code: [
       ...arrays.map(({ code }) => code),
-      `/// The element of a state at key channel d and value channel e.
-fn state_at(row: u32, d: u32, e: u32) -> u32 { return ${place}; }`,
+      `/// Four value channels of a state from e on, at key channel d.
+fn load_state(row: u32, d: u32, first: u32) -> vec4f {
+  var x = vec4f();
+  for (var y = 0u; y < 4u; y++) {
+    let e = first + y;
+    if e < VALUES { x[y] = get_state(${place}); }
+  }
+  return x;
+}
+fn store_state(row: u32, d: u32, first: u32, x: vec4f) {
+  for (var y = 0u; y < 4u; y++) {
+    let e = first + y;
+    if e < VALUES { put_state(${place}, x[y]); }
+  }
+}`,
     ].join("\n"),
   };
 }
@@ -309,13 +330,6 @@ const WRITE = /* wgsl */ `
 
 function mainText({ exchange, bonus }: LoopConfig): string {
   const { declare, before, after, own, shared } = EXCHANGES[exchange];
-  const elements = (body: string): string => `
-    @unroll for (var c = 0u; c < COLS; c++) {
-      let e = 4u * (first_col + c * LANES);
-      @unroll for (var d = 0u; d < KEYS; d++) {
-        @unroll for (var y = 0u; y < 4; y++) { if e + y < VALUES { ${body} } }
-      }
-    }`;
   return /* wgsl */ `
 @compute @workgroup_size(LANES)
 fn main(@builtin(workgroup_id) tile: vec3u, @builtin(local_invocation_index) lane: u32) {
@@ -335,8 +349,19 @@ fn main(@builtin(workgroup_id) tile: vec3u, @builtin(local_invocation_index) lan
   @unroll for (var d = 0u; d < D4; d++) { product[d] = vec4f(1.0); }
   @unroll for (var c = 0u; c < COLS; c++) { value_product[c] = vec4f(1.0); }
   if INITIAL {
-    ${elements("s[d][c][y] = get_state(state_at(row, d, e + y));")}
-    @unroll for (var d = 0u; d < KEYS; d++) { z[d / 4][d % 4] = get_sums(row * KEYS + d); }
+    // a loop over the rows and a select for each register: a fraction of the text of K loads
+    for (var d = 0u; d < KEYS; d++) {
+      @unroll for (var c = 0u; c < COLS; c++) {
+        let x = load_state(row, d, 4u * (first_col + c * LANES));
+        @unroll for (var i = 0u; i < KEYS; i++) { s[i][c] = select(s[i][c], x, i == d); }
+      }
+      if NORMALIZE {
+        let x = vec4f(get_sums(row * KEYS + d));
+        @unroll for (var i = 0u; i < D4; i++) {
+          z[i] = select(z[i], x, vec4u(4u * i) + vec4u(0u, 1u, 2u, 3u) == vec4u(d));
+        }
+      }
+    }
   }
   var head_gate = 1.0;
   if HEAD_GATE { head_gate = decay_of(element_g(head, 0u)); }
@@ -410,16 +435,27 @@ fn main(@builtin(workgroup_id) tile: vec3u, @builtin(local_invocation_index) lan
     }
   }
 
-  if FINAL {
-    ${elements("put_state(state_at(row, d, e + y), s[d][c][y]);")}
+  for (var d = 0u; d < select(0u, KEYS, FINAL || DECAYS); d++) {
+    let own = vec4u(0u, 1u, 2u, 3u) == vec4u(d % 4u);
+    if FINAL {
+      @unroll for (var c = 0u; c < COLS; c++) {
+        var x = vec4f();
+        @unroll for (var i = 0u; i < KEYS; i++) { x = select(x, s[i][c], i == d); }
+        store_state(row, d, 4u * (first_col + c * LANES), x);
+      }
+    }
+    var sum = vec4f();
+    var decay = vec4f();
+    @unroll for (var i = 0u; i < D4; i++) {
+      sum = select(sum, z[i], i == d / 4u);
+      decay = select(decay, product[i], i == d / 4u);
+    }
     if writes_rows {
-      @unroll for (var d = 0u; d < KEYS; d++) { put_new_sums(row * KEYS + d, z[d / 4][d % 4]); }
+      if FINAL { put_new_sums(row * KEYS + d, dot(select(vec4f(), sum, own), vec4f(1.0))); }
+      if DECAYS { put_decays(row * KEYS + d, dot(select(vec4f(), decay, own), vec4f(1.0))); }
     }
   }
   if DECAYS {
-    if writes_rows {
-      @unroll for (var d = 0u; d < KEYS; d++) { put_decays(row * KEYS + d, product[d / 4][d % 4]); }
-    }
     @unroll for (var c = 0u; c < COLS; c++) {
       @unroll for (var y = 0u; y < 4; y++) {
         let e = 4u * (first_col + c * LANES) + y;

@@ -12,7 +12,7 @@ import {
 import { NAIVE_THREADS, naiveRecurrence } from "../../kernels/recurrence/naive.ts";
 import { type Bound, boundRows, texture } from "../attention/bind.ts";
 import { once } from "../once.ts";
-import type { RecurrencePlan, Round, Segment } from "./plan.ts";
+import { type RecurrencePlan, type Round, type Segment, tokensOfBinding } from "./plan.ts";
 import type { RecurrenceProblem } from "./problem.ts";
 import type { RecurrenceSchedule } from "./schedule.ts";
 
@@ -117,19 +117,27 @@ function launchChunks(
   const carry = (config: { valueDim: number; valueFirst: boolean; valueGated: boolean }, into: {
     chunks: BufferRange;
     state: GPUBuffer | null | undefined;
-  }): void =>
-    operation.launch({
-      program: programs.carry({ keyDim, gated, initial, final, ...config }),
-      resources: {
-        sequences: table,
-        chunks: into.chunks,
-        ...(gated && { decays }),
-        ...(config.valueGated && { products }),
-        ...(into.state && { state: { buffer: into.state } }),
-      },
-      params: { sequence0: 0, heads },
-      grid: [Math.ceil(keyDim * config.valueDim / CARRY_THREADS), heads, chunkRanges.length],
-    });
+  }): void => {
+    const step = call.limits.maxComputeWorkgroupsPerDimension;
+    for (let sequence0 = 0; sequence0 < chunkRanges.length; sequence0 += step) {
+      operation.launch({
+        program: programs.carry({ keyDim, gated, initial, final, ...config }),
+        resources: {
+          sequences: table,
+          chunks: into.chunks,
+          ...(gated && { decays }),
+          ...(config.valueGated && { products }),
+          ...(into.state && { state: { buffer: into.state } }),
+        },
+        params: { sequence0, heads },
+        grid: [
+          Math.ceil(keyDim * config.valueDim / CARRY_THREADS),
+          heads,
+          Math.min(step, chunkRanges.length - sequence0),
+        ],
+      });
+    }
+  };
   carry({ valueDim, valueFirst: problem.valueFirst, valueGated }, { chunks: s, state: buffers?.s });
   if (normalize) {
     carry({ valueDim: 1, valueFirst: false, valueGated: false }, { chunks: z, state: buffers?.z });
@@ -173,10 +181,7 @@ function launchSegments(
   const widths = rowsOf(problem);
   for (const [first, end] of groupsOf(segments, problem, limits, schedule)) {
     const group = segments.slice(first, end);
-    const tokens: [number, number] = [
-      Math.min(...group.map(({ first }) => first)),
-      Math.max(...group.map(({ end }) => end)),
-    ];
+    const tokens = hullOf(group);
     const alignment = { alignment: limits.minStorageBufferOffsetAlignment };
     const bound: Record<string, Bound> = {};
     for (const [name, { heads, width, whole }] of Object.entries(widths)) {
@@ -258,6 +263,13 @@ function rowsOf(
   };
 }
 
+/** The tokens of segments; one where they have none, since no binding may be empty. */
+function hullOf(segments: readonly Segment[]): [number, number] {
+  const full = segments.filter(({ first, end }) => end > first);
+  if (full.length === 0) return [0, 1];
+  return [Math.min(...full.map(({ first }) => first)), Math.max(...full.map(({ end }) => end))];
+}
+
 /** Runs of segments whose tokens one binding holds, and whose number one grid. */
 function groupsOf(
   segments: readonly Segment[],
@@ -265,16 +277,12 @@ function groupsOf(
   limits: GpuLimits,
   schedule: RecurrenceSchedule,
 ): [number, number][] {
-  const { qHeads, heads, keyDim, valueDim, elem } = problem;
-  const bytes = (elem === "f16" ? 2 : 4) * Math.max(qHeads, heads) * Math.max(keyDim, valueDim);
-  const largest = schedule.kind === "tiled" && schedule.source === "texture"
-    ? limits.maxStorageBufferBindingSize / (bytes / keyDim * valueDim)
-    : limits.maxStorageBufferBindingSize / bytes;
+  const largest = tokensOfBinding(problem, schedule, limits);
   const groups: [number, number][] = [];
   let [start, low, high] = [0, Infinity, 0];
   segments.forEach(({ first, end }, i) => {
     const [lower, upper] = [Math.min(low, first), Math.max(high, end)];
-    const full = upper - lower + limits.minStorageBufferOffsetAlignment > largest ||
+    const full = upper - lower > largest ||
       i - start >= limits.maxComputeWorkgroupsPerDimension;
     if (full && i > start) {
       groups.push([start, i]);

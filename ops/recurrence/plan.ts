@@ -1,5 +1,10 @@
+import type { GpuLimits } from "../../gpu/limits.ts";
 import type { PlanDevice } from "../attention/schedule.ts";
-import { columnsOfWorkgroup, loopIterations } from "../../kernels/recurrence/loop.ts";
+import {
+  columnsOfWorkgroup,
+  loopIterations,
+  stateIterations,
+} from "../../kernels/recurrence/loop.ts";
 import type { RecurrenceProblem } from "./problem.ts";
 import {
   chooseRecurrenceSchedule,
@@ -29,6 +34,9 @@ export interface RecurrencePlan {
   readonly rounds: readonly Round[];
 }
 
+/** Tokens of a piece where nothing limits it. */
+const UNCUT = 2 ** 30;
+
 /** Workgroups that fill a GPU: with fewer sequences and heads, chunks in parallel are worth a pass. */
 const FULL = 512;
 
@@ -38,12 +46,13 @@ export function planRecurrence(problem: RecurrenceProblem, device: PlanDevice): 
   const { bounds, reverse } = problem;
   const sequences = bounds.slice(1).map((end, n) => ({ first: bounds[n], end, state: n }));
   const chunk = schedule.kind === "tiled" && chunked(problem, schedule, device);
-  const longest = Math.max(
-    1,
-    Math.floor(
-      chunk ? tokensOfChunks(problem, device) : tokensOfLoop(problem, schedule, device),
-    ),
+  checkStates(problem, device);
+  // launches hold as many chunks as bindings do, but a piece that is walked whole must fit
+  const most = chunk ? tokensOfChunks(problem, device) : Math.min(
+    tokensOfLoop(problem, schedule, device),
+    tokensOfBinding(problem, schedule, device.limits),
   );
+  const longest = Math.max(1, Math.floor(Math.min(most, UNCUT)));
   const rounds = roundsOf(sequences, longest, reverse).map((pieces) =>
     chunk ? chunksOf(pieces, problem) : { pieces, chunks: null, chunkRanges: [] }
   );
@@ -72,7 +81,42 @@ function tokensOfLoop(
   const loops = 1 + Math.max(1, qHeads / heads);
   return schedule.kind === "naive"
     ? iterations / (loops * (keyDim + 2)) - 2
-    : iterations / loopIterations(schedule) * schedule.tokens;
+    : Math.max(1, iterations - stateIterations({ keyDim }, schedule)) / loopIterations(schedule) *
+      schedule.tokens;
+}
+
+/** Tokens whose rows one binding holds, of whatever tensor has the longest. */
+export function tokensOfBinding(
+  problem: RecurrenceProblem,
+  schedule: RecurrenceSchedule,
+  limits: GpuLimits,
+): number {
+  const { qHeads, kHeads, heads, keyDim, valueDim, elem, gate, gateElem, valueGate, step } =
+    problem;
+  const bytes = (stored: "f32" | "f16" | null): number =>
+    stored === null ? 0 : stored === "f16" ? 2 : 4;
+  const out = Math.max(qHeads, heads) * valueDim * bytes(elem);
+  const gates = gate === "token" || gate === "step" ? heads * bytes(gateElem) : 0;
+  const inputs = schedule.kind === "tiled" && schedule.source === "texture" ? 0 : Math.max(
+    Math.max(qHeads, kHeads) * keyDim * bytes(elem),
+    heads * valueDim * Math.max(bytes(elem), bytes(valueGate), bytes(step?.outGate ?? null)),
+    gate === "channel" ? heads * keyDim * bytes(gateElem) : 0,
+  );
+  const { maxStorageBufferBindingSize: largest, minStorageBufferOffsetAlignment: alignment } =
+    limits;
+  return largest / Math.max(out, gates, inputs) - alignment;
+}
+
+/** States are bound whole. */
+function checkStates(
+  { bounds, heads, keyDim, valueDim, initial, final }: RecurrenceProblem,
+  { limits }: PlanDevice,
+): void {
+  const bytes = 4 * (bounds.length - 1) * heads * keyDim * valueDim;
+  if (!(initial || final) || bytes <= limits.maxStorageBufferBindingSize) return;
+  throw new RangeError(
+    `Cannot plan a recurrence as the states of all sequences must fit one binding: they have ${bytes} bytes, the device allows ${limits.maxStorageBufferBindingSize}`,
+  );
 }
 
 /** Tokens of a sequence whose chunk states fit one binding, and whose chunks one loop carries. */

@@ -66,13 +66,19 @@ const HELP = {
   profile: [
     ...["batch N", "heads N", "kv-heads N", "q-len N", "kv-len N", "head-dim N", "value-dim N"],
     ...["dtype f32|f16", "causal", "window L,R", "schedule NAME", "runs N", "compare NAME,…"],
-    ...["sweep KEY=A..B", "layout XxYxZ"],
+    ...["sweep KEY=A..B", "layout XxYxZ", "key-dim N", "gate none|head|token|channel"],
   ],
   "profile attention": ["q-len N", "causal ", "compare NAME,…"],
   "profile neighborhoodAttention": [
     ...["layout XxYxZ", "window-size N|NxN…", "stride N|NxN…", "dilation N|NxN…"],
     ...["causal true|false,…", "additional N", "heads N", "dtype f32|f16", "sweep KEY=A..B"],
   ],
+  "profile recurrence --compare attention": [
+    ...["batch N", "length N", "heads N", "q-heads N", "k-heads N", "key-dim N", "value-dim N"],
+    ...["dtype f32|f16", "mode auto|loop|chunk", "chunk-size 16|32|64", "schedule NAME"],
+    ...["gate none|head|token|channel", "value-gate ", "bonus ", "normalize "],
+  ],
+  "profile gla": ["length N", "mode auto|loop|chunk", "compare NAME,…"],
   "simulate neighborhood": ["layout XxYxZ", "query-tile", "kv-tile", "placement"],
   show: ["q-len N", "dtype f32|f16", "schedule NAME", "layout XxYxZ", "out FILE"],
   "show wgsl attention": ["q-len N", "causal ", "schedule NAME"],
@@ -120,6 +126,17 @@ const MISTAKES: Readonly<Record<string, string>> = {
     '--sweep must be KEY=A..B with KEY among side, length, batch, heads, head-dim and 1 <= A <= B, current value is "t=1..2"',
   "profile attention --sweep t=8":
     '--sweep must be KEY=A..B with KEY among t, q-len, kv-len, batch, heads, head-dim and 1 <= A <= B, current value is "t=8"',
+  "profile gla --gate token": 'unknown flag "--gate", the nearest is "--batch"',
+  "profile recurrence --q-len 8 --compare attention":
+    'unknown flag "--q-len", the nearest is "--json"',
+  "profile recurrence --gate row":
+    '--gate must be one of none, head, token, channel, current value is "row"',
+  "profile recurrence --chunk-size 8":
+    '--chunk-size must be one of 16, 32, 64, current value is "8"',
+  "profile simpleGla --compare unfused":
+    '--compare must name one of naive, attention, current value is "unfused"',
+  "profile simpleGla --sweep length=1..2":
+    '--sweep must be KEY=A..B with KEY among t, batch, heads, key-dim, value-dim and 1 <= A <= B, current value is "length=1..2"',
   "show pattern attention --layout 8": 'unknown flag "--layout", the nearest is "--out"',
   "show pattern neighborhoodAttention --windw-size 8":
     'unknown flag "--windw-size", the nearest is "--window-size"',
@@ -138,7 +155,7 @@ const MISTAKES: Readonly<Record<string, string>> = {
     ),
   ),
   "profile atention":
-    'an operator must be named, among attention, neighborhoodAttention, the nearest to "atention" is "attention"',
+    'an operator must be named, among attention, neighborhoodAttention, recurrence, simpleGla, gla, the nearest to "atention" is "attention"',
 };
 
 for (const [line, message] of Object.entries(MISTAKES)) {
@@ -265,6 +282,7 @@ Deno.test({
       assertStringIncludes(stdout, `\n${word} `);
     }
     assertStringIncludes(stdout, "B1 T1024 S1024 H8 D64 f32 ");
+    assertStringIncludes(stdout, "B1 T4096 H4 K64 V64 f32 token ");
   },
 });
 
@@ -286,6 +304,7 @@ Deno.test({
       "B1 8192 H8 D64 f32 window 512",
       "B1 64x64 H8 D64 f32 window 13",
       "B1 8x32x32 H8 D64 f32 window 5",
+      "B1 T4096 H4 K64 V64 f32 token",
     ]);
     for (const { default: first, valid } of schedules) {
       assertEquals(valid[0], first);
@@ -412,11 +431,11 @@ Deno.test({
   async fn() {
     const problem = "--q-len 8 --heads 1 --head-dim 8 --dtype f16 --window 4,0 --schedule naive";
 
-    const { operator, sweep, points } = await json(
+    const { operator, sweep, exponent, points } = await json(
       `profile attention ${problem} --runs 1 --sweep kv-len=1024..2k`,
     );
 
-    assertEquals([operator, sweep], ["attention", "kv-len"]);
+    assertEquals([operator, sweep, exponent], ["attention", "kv-len", undefined]);
     assert(Array.isArray(points));
     assertEquals(points.map(({ problem }) => problem.kvLen), [1024, 2048]);
     for (const { problem, schedule, rmsErrorRatio, ...rest } of points) {
@@ -425,6 +444,55 @@ Deno.test({
       assert(rmsErrorRatio <= 2e-3);
       assertEquals("naiveMs" in rest || "speedup" in rest, false);
     }
+  },
+});
+
+Deno.test({
+  name: "main() profiles a recurrence beside its rivals",
+  ignore,
+  async fn() {
+    const problem = "--length 64 --heads 2 --key-dim 8 --gate channel --mode chunk --chunk-size 16";
+
+    const profile = await json(`profile recurrence ${problem} --runs 2 --compare naive,attention`);
+
+    assertEquals(profile.operator, "recurrence");
+    assertEquals(profile.problem, {
+      ...{ batch: 1, length: 64, heads: 2, qHeads: 2, kHeads: 2, keyDim: 8, valueDim: 8 },
+      ...{ dtype: "f32", gate: "channel", gates: "gentle", seed: 1, mode: "chunk", chunkSize: 16 },
+    });
+    const numbers = new Map(Object.entries(profile));
+    const number = (name: string): number => Number(numbers.get(name));
+    assertEquals(number("flops"), 6 * 64 * 2 * 8 * 8);
+    assertEquals(number("bytes"), 4 * 64 * 2 * 5 * 8); // q, k, g, v and out
+    assert(number("rmsErrorRatio") <= 1e-4);
+    assertAlmostEquals(number("tokensPerSecond"), 64_000 / number("medianMs"), 1e-6);
+    assertAlmostEquals(number("speedup"), number("naiveMs") / number("medianMs"), 1e-9);
+    assert(number("attentionMs") > 0);
+  },
+});
+
+Deno.test({
+  name: "main() fits how the time of a sweep grows with the tokens",
+  ignore,
+  async fn() {
+    const line = "profile gla --heads 1 --key-dim 8 --runs 1 --sweep t=64..128";
+
+    const { operator, sweep, exponent, points } = await json(line);
+    const { stdout } = await tessera(words(line));
+
+    assertEquals([operator, sweep], ["gla", "t"]);
+    assert(Array.isArray(points));
+    assertEquals(points.map(({ operator, problem }) => [operator, problem.length, problem.gate]), [
+      ["gla", 64, "channel"],
+      ["gla", 128, "channel"],
+    ]);
+    assertAlmostEquals(
+      Number(exponent),
+      Math.log2(points[1].medianMs / points[0].medianMs),
+      1e-9,
+    );
+    assert(/^time grows as t to the power of -?[\d.]+$/m.test(stdout), stdout);
+    assert(/ tokens\/s$/m.test(stdout), stdout);
   },
 });
 
@@ -530,7 +598,7 @@ Deno.test({
     assertEquals([code, stdout], [2, ""]);
     assertEquals(
       stderr,
-      'Cannot check "atention": names must be among attention, mergeAttention, neighborhoodAttention, platform, the nearest is "attention"\n',
+      'Cannot check "atention": names must be among attention, mergeAttention, neighborhoodAttention, recurrence, platform, the nearest is "attention"\n',
     );
   },
 });

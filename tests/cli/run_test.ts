@@ -265,7 +265,7 @@ Deno.test("run() refuses an operator that does not exist without touching a devi
       code: 2,
       stdout: "",
       stderr:
-        `Cannot run "${operator}": operators are attention, neighborhoodAttention, neighborhoodScores, neighborhoodValues, the nearest is "attention"\n`,
+        `Cannot run "${operator}": operators are attention, neighborhoodAttention, neighborhoodScores, neighborhoodValues, recurrence, the nearest is "attention"\n`,
     });
   }
 });
@@ -306,7 +306,7 @@ Deno.test({
     const { code, stdout, stderr } = await call("--repeat", `${folder.path}/jobs.jsonl`);
 
     const errors = [
-      'Cannot run "atention": operators are attention, neighborhoodAttention, neighborhoodScores, neighborhoodValues, the nearest is "attention"',
+      'Cannot run "atention": operators are attention, neighborhoodAttention, neighborhoodScores, neighborhoodValues, recurrence, the nearest is "attention"',
       'Cannot compute attention as options must be known: "scal" is not, the nearest is "scale"',
       "Cannot read /nowhere/q.npy: there is no such file",
       "Cannot run a job as inputs must be text: inputs is undefined",

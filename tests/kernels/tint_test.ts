@@ -10,6 +10,10 @@ import { subgroupAttention } from "../../kernels/attention/subgroup.ts";
 import { workgroupAttention, type WorkgroupTile } from "../../kernels/attention/workgroup.ts";
 import { naiveNeighborhood } from "../../kernels/neighborhood/naive.ts";
 import type { NeighborhoodConfig } from "../../kernels/neighborhood/pattern.ts";
+import { type CarryConfig, recurrenceCarry } from "../../kernels/recurrence/carry.ts";
+import type { RecurrenceConfig } from "../../kernels/recurrence/config.ts";
+import { type LoopPass, type LoopTile, recurrenceLoop } from "../../kernels/recurrence/loop.ts";
+import { naiveRecurrence } from "../../kernels/recurrence/naive.ts";
 
 // Dawn's null back end: Chrome's compiler without a GPU. The process crashes if the object that
 // create() returns is collected, so it stays in this variable.
@@ -268,4 +272,95 @@ Deno.test("naiveNeighborhood() compiles under Tint with every window and storage
       );
     }
   }
+});
+
+const RECURRENCE: RecurrenceConfig = {
+  elem: "f32",
+  keyDim: 8,
+  valueDim: 12,
+  group: 1,
+  gate: "none",
+  featureMap: "identity",
+  step: null,
+  gateElem: "f32",
+  valueGate: null,
+  bonus: null,
+  normalize: false,
+  reverse: false,
+  valueFirst: false,
+  source: "buffer",
+};
+
+/** Each option alone. */
+const RECURRENCE_OPTIONS: readonly Partial<RecurrenceConfig>[] = [
+  {},
+  { gate: "head" },
+  { gate: "token" },
+  { gate: "channel" },
+  { valueGate: "f32" },
+  { bonus: "f32" },
+  { normalize: true },
+  { reverse: true, valueFirst: true, group: 2 },
+];
+
+/** All options together, in f16. */
+const EVERY_RECURRENCE: Partial<RecurrenceConfig> = {
+  ...{ elem: "f16", gateElem: "f16", valueGate: "f16", bonus: "f16", gate: "channel" },
+  ...{ group: 2, normalize: true, reverse: true, valueFirst: true },
+};
+
+/** Whole vec4s from buffers and textures, and rows that fill none. */
+const RECURRENCES: readonly RecurrenceConfig[] = [
+  ...[...RECURRENCE_OPTIONS, EVERY_RECURRENCE].flatMap((options) => [
+    { ...RECURRENCE, ...options },
+    { ...RECURRENCE, ...options, keyDim: 7, valueDim: 5 },
+  ]),
+  { ...RECURRENCE, source: "texture" },
+  { ...RECURRENCE, ...EVERY_RECURRENCE, source: "texture" },
+];
+
+const PASSES: readonly LoopPass[] = [
+  { initial: false, final: false, outputs: true, decays: false },
+  { initial: true, final: true, outputs: true, decays: false },
+  { initial: true, final: false, outputs: true, decays: false },
+  { initial: false, final: true, outputs: false, decays: true },
+];
+
+const LOOP_TILES: readonly LoopTile[] = [
+  { exchange: "subgroup", lanes: 8, columns: 1, tokens: 8 },
+  { exchange: "subgroup", lanes: 32, columns: 2, tokens: 32 },
+  { exchange: "workgroup", lanes: 8, columns: 1, tokens: 8 },
+  { exchange: "workgroup", lanes: 64, columns: 1, tokens: 3 },
+];
+
+for (const tile of LOOP_TILES) {
+  const name = `${tile.exchange}-${tile.lanes}x${tile.columns}`;
+  Deno.test(`recurrenceLoop() compiles under Tint with every option and pass, ${name}`, async () => {
+    await assertCompiles(
+      RECURRENCES.flatMap((config) =>
+        PASSES.map((pass) => recurrenceLoop({ ...config, ...tile, ...pass }))
+      ),
+    );
+  });
+}
+
+Deno.test("recurrenceCarry() compiles under Tint", async () => {
+  const sides = [[false, false], [true, false], [false, true], [true, true]];
+  const configs = sides.flatMap(([a, b]) =>
+    sides.map(([initial, final]): CarryConfig => ({
+      ...{ keyDim: 7, valueDim: a ? 5 : 1, gated: a, valueGated: b, initial, final, valueFirst: b },
+    }))
+  );
+
+  await assertCompiles(configs.map(recurrenceCarry));
+});
+
+Deno.test("naiveRecurrence() compiles under Tint with every option and states", async () => {
+  await assertCompiles(
+    RECURRENCES.filter(({ source }) => source === "buffer").flatMap((config) =>
+      [[false, false], [true, false], [false, true], [true, true]].map(([initial, final]) =>
+        naiveRecurrence({ ...config, initial, final })
+      )
+    ),
+  );
 });
