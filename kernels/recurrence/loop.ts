@@ -103,8 +103,8 @@ export function recurrenceLoop(config: LoopConfig): Program {
     REVERSE: config.reverse,
     INITIAL: config.initial,
     FINAL: config.final,
-    SKIP: config.step?.skip != null,
-    OUT_GATE: config.step?.outGate != null,
+    SKIP: (config.step?.skip ?? null) !== null,
+    OUT_GATE: (config.step?.outGate ?? null) !== null,
     OUTPUTS: outputs,
     DECAYS: config.decays,
   };
