@@ -1,87 +1,12 @@
 import type { Gpu } from "../gpu/device.ts";
 import { requestGpu } from "../gpu/request.ts";
 import type { Tensor } from "../gpu/tensor.ts";
-import { attention } from "../ops/attention/mod.ts";
-import {
-  neighborhoodAttention,
-  type NeighborhoodAttentionOptions,
-  type NeighborhoodPattern,
-  neighborhoodScores,
-  type NeighborhoodScoresOptions,
-  neighborhoodValues,
-} from "../ops/neighborhood/mod.ts";
-import { recurrence } from "../ops/recurrence/mod.ts";
 import { nearest } from "../gpu/options.ts";
 import { type Command, EXIT, UsageError } from "./command.ts";
 import { decodeNpy, encodeNpy } from "./npy.ts";
 import { print, printJson } from "./output.ts";
 import { flattened, nested } from "./records.ts";
-
-/** An operator as `run` calls it: tensors by name, then the other options. */
-interface Runnable {
-  /** Tensor parameters, in order. */
-  readonly parameters: readonly string[];
-  /** Options that are tensors, those of a record by names with a dot. */
-  readonly tensorOptions: readonly string[];
-  /** Options that ask for every output. */
-  readonly allOutputs: Readonly<Record<string, unknown>>;
-  call(tensors: readonly Tensor[], options: Record<string, unknown>): object;
-}
-
-const RUNNABLE: Readonly<Record<string, Runnable>> = {
-  attention: {
-    parameters: ["q", "k", "v"],
-    tensorOptions: ["sinks", "bias"],
-    allOutputs: { lse: true },
-    call: ([q, k, v], options) =>
-      attention(q as Tensor<"f32">, k as Tensor<"f32">, v as Tensor<"f32">, options),
-  },
-  neighborhoodAttention: {
-    parameters: ["q", "k", "v"],
-    tensorOptions: ["additionalKeys", "additionalValues"],
-    allOutputs: { lse: true },
-    call: ([q, k, v], options) =>
-      neighborhoodAttention(
-        q as Tensor<"f32">,
-        k as Tensor<"f32">,
-        v as Tensor<"f32">,
-        options as unknown as NeighborhoodAttentionOptions,
-      ),
-  },
-  neighborhoodScores: {
-    parameters: ["q", "k"],
-    tensorOptions: [],
-    allOutputs: {},
-    call: ([q, k], options) => ({
-      out: neighborhoodScores(
-        q as Tensor<"f32">,
-        k as Tensor<"f32">,
-        options as unknown as NeighborhoodScoresOptions,
-      ),
-    }),
-  },
-  neighborhoodValues: {
-    parameters: ["weights", "v"],
-    tensorOptions: [],
-    allOutputs: {},
-    call: ([weights, v], options) => ({
-      out: neighborhoodValues(
-        weights as Tensor<"f32">,
-        v as Tensor<"f32">,
-        options as unknown as NeighborhoodPattern,
-      ),
-    }),
-  },
-  recurrence: {
-    parameters: ["q", "k", "v"],
-    tensorOptions: [
-      ...["g", "gv", "u", "initialState", "initialState.s", "initialState.z", "cuSeqlens"],
-    ],
-    allOutputs: { finalState: true },
-    call: ([q, k, v], options) =>
-      recurrence(q as Tensor<"f32">, k as Tensor<"f32">, v as Tensor<"f32">, options),
-  },
-};
+import { RUNNABLE, type Runnable } from "./runnable.ts";
 
 /** One job: an operator on the files of a directory. */
 interface Job {

@@ -140,15 +140,10 @@ export class Recorder implements Operation {
 
   table(words: Uint32Array<ArrayBuffer>): BufferRange {
     const size = Math.max(16, words.byteLength);
-    const usage = GPUBufferUsage.STORAGE;
-    const buffer = this.#device.createBuffer({
-      label: "table",
-      size,
-      usage,
-      mappedAtCreation: true,
-    });
-    new Uint32Array(buffer.getMappedRange()).set(words);
-    buffer.unmap();
+    const usage = GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_DST;
+    const buffer = this.#device.createBuffer({ label: "table", size, usage });
+    // Deno panics when an empty ArrayBuffer is written
+    if (words.length > 0) this.#device.queue.writeBuffer(buffer, 0, words);
     this.#tables.push(buffer);
     return { buffer };
   }
@@ -255,10 +250,11 @@ export class Recorder implements Operation {
   #parameters(program: Program, values: Readonly<Record<string, number>>): GPUBufferBinding {
     const size = paramBytes(program);
     if (this.#target?.foreign) {
-      const usage = GPUBufferUsage.UNIFORM;
-      const buffer = this.#device.createBuffer({ size, usage, mappedAtCreation: true });
-      writeParams(new DataView(buffer.getMappedRange()), 0, program, values);
-      buffer.unmap();
+      const usage = GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST;
+      const buffer = this.#device.createBuffer({ size, usage });
+      const block = new ArrayBuffer(size);
+      writeParams(new DataView(block), 0, program, values);
+      this.#device.queue.writeBuffer(buffer, 0, block);
       return { buffer };
     }
     if (this.#slots === SLOTS) this.submit();

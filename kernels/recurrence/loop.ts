@@ -49,11 +49,8 @@ export function columnsOfWorkgroup({ lanes, columns }: LoopTile): number {
 }
 
 /** Loop iterations of an invocation that loads and stores a state, those that end loops included. */
-export function stateIterations(
-  { keyDim }: Pick<LoopConfig, "keyDim">,
-  { columns }: LoopTile,
-): number {
-  return 2 * (keyDim * (1 + 5 * columns) + 1);
+export function stateIterations({ keyDim }: Pick<LoopConfig, "keyDim">): number {
+  return 2 * (keyDim + 1);
 }
 
 /** Loop iterations of an invocation per tile of tokens, those that end loops included. */
@@ -202,20 +199,24 @@ fn put_${snakeCase(name)}(at: u32, x: f32) {}`,
     bindings: arrays.flatMap(({ binding }) => binding),
     code: [
       ...arrays.map(({ code }) => code),
-      `/// Four value channels of a state from e on, at key channel d.
-fn load_state(row: u32, d: u32, first: u32) -> vec4f {
-  var x = vec4f();
-  for (var y = 0u; y < 4u; y++) {
-    let e = first + y;
-    if e < VALUES { x[y] = get_state(${place}); }
-  }
-  return x;
+      `/// A value channel of a state at key channel d, where there is one.
+fn load_channel(row: u32, d: u32, e: u32) -> f32 {
+  if e >= VALUES { return 0.0; }
+  return get_state(${place});
 }
-fn store_state(row: u32, d: u32, first: u32, x: vec4f) {
-  for (var y = 0u; y < 4u; y++) {
-    let e = first + y;
-    if e < VALUES { put_state(${place}, x[y]); }
-  }
+fn store_channel(row: u32, d: u32, e: u32, x: f32) {
+  if e < VALUES { put_state(${place}, x); }
+}
+/// Four value channels from e on.
+fn load_state(row: u32, d: u32, e: u32) -> vec4f {
+  return vec4f(load_channel(row, d, e), load_channel(row, d, e + 1u),
+    load_channel(row, d, e + 2u), load_channel(row, d, e + 3u));
+}
+fn store_state(row: u32, d: u32, e: u32, x: vec4f) {
+  store_channel(row, d, e, x.x);
+  store_channel(row, d, e + 1u, x.y);
+  store_channel(row, d, e + 2u, x.z);
+  store_channel(row, d, e + 3u, x.w);
 }`,
     ].join("\n"),
   };

@@ -81,7 +81,7 @@ function tokensOfLoop(
   const loops = 1 + Math.max(1, qHeads / heads);
   return schedule.kind === "naive"
     ? iterations / (loops * (keyDim + 2)) - 2
-    : Math.max(1, iterations - stateIterations({ keyDim }, schedule)) / loopIterations(schedule) *
+    : Math.max(1, iterations - stateIterations({ keyDim })) / loopIterations(schedule) *
       schedule.tokens;
 }
 

@@ -258,14 +258,14 @@ for (const { when, message, code, args = [], prepare } of REFUSALS) {
 }
 
 Deno.test("run() refuses an operator that does not exist without touching a device", async () => {
-  for (const operator of ["atention", "toString"]) {
+  for (const [operator, near] of [["atention", "attention"], ["toString", "hgrn2"]]) {
     const called = await call(operator, "--inputs", "/nowhere", "--outputs", "/nowhere");
 
     assertEquals(called, {
       code: 2,
       stdout: "",
       stderr:
-        `Cannot run "${operator}": operators are attention, neighborhoodAttention, neighborhoodScores, neighborhoodValues, recurrence, the nearest is "attention"\n`,
+        `Cannot run "${operator}": operators are attention, neighborhoodAttention, neighborhoodScores, neighborhoodValues, recurrence, linearAttention, retention, lightningAttention, simpleGla, gla, hgrn2, mamba2, rwkv6, the nearest is "${near}"\n`,
     });
   }
 });
@@ -306,7 +306,7 @@ Deno.test({
     const { code, stdout, stderr } = await call("--repeat", `${folder.path}/jobs.jsonl`);
 
     const errors = [
-      'Cannot run "atention": operators are attention, neighborhoodAttention, neighborhoodScores, neighborhoodValues, recurrence, the nearest is "attention"',
+      'Cannot run "atention": operators are attention, neighborhoodAttention, neighborhoodScores, neighborhoodValues, recurrence, linearAttention, retention, lightningAttention, simpleGla, gla, hgrn2, mamba2, rwkv6, the nearest is "attention"',
       'Cannot compute attention as options must be known: "scal" is not, the nearest is "scale"',
       "Cannot read /nowhere/q.npy: there is no such file",
       "Cannot run a job as inputs must be text: inputs is undefined",

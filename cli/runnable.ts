@@ -1,0 +1,92 @@
+import { Tensor } from "../gpu/tensor.ts";
+import { attention } from "../ops/attention/mod.ts";
+import {
+  neighborhoodAttention,
+  neighborhoodScores,
+  neighborhoodValues,
+} from "../ops/neighborhood/mod.ts";
+import {
+  gla,
+  hgrn2,
+  lightningAttention,
+  linearAttention,
+  mamba2,
+  recurrence,
+  retention,
+  rwkv6,
+  simpleGla,
+} from "../ops/recurrence/mod.ts";
+
+/** An operator as `run` calls it: tensors by name, then the other options. */
+export interface Runnable {
+  /** Tensor parameters, in order. */
+  readonly parameters: readonly string[];
+  /** Options that are tensors, those of a record by names with a dot. */
+  readonly tensorOptions: readonly string[];
+  /** Options that ask for every output. */
+  readonly allOutputs: Readonly<Record<string, unknown>>;
+  /** Outputs by name; a single one is `out`. */
+  call(tensors: readonly Tensor[], options: Record<string, unknown>): object;
+}
+
+/** What a family of operators shares. */
+type Shared = Pick<Runnable, "tensorOptions" | "allOutputs">;
+
+const STATES = ["initialState", "cuSeqlens"];
+const RECORDS = ["initialState", "initialState.s", "initialState.z", "cuSeqlens"];
+const FINAL = { finalState: true };
+
+/** Operators by their names in the library. */
+export const RUNNABLE: Readonly<Record<string, Runnable>> = {
+  attention: runnable(attention, "q k v", {
+    tensorOptions: ["sinks", "bias"],
+    allOutputs: { lse: true },
+  }),
+  neighborhoodAttention: runnable(neighborhoodAttention, "q k v", {
+    tensorOptions: ["additionalKeys", "additionalValues"],
+    allOutputs: { lse: true },
+  }),
+  neighborhoodScores: runnable(neighborhoodScores, "q k", { tensorOptions: [], allOutputs: {} }),
+  neighborhoodValues: runnable(neighborhoodValues, "weights v", {
+    tensorOptions: [],
+    allOutputs: {},
+  }),
+  recurrence: runnable(recurrence, "q k v", {
+    tensorOptions: ["g", "gv", "u", ...RECORDS],
+    allOutputs: FINAL,
+  }),
+  linearAttention: runnable(linearAttention, "q k v", {
+    tensorOptions: RECORDS,
+    allOutputs: FINAL,
+  }),
+  retention: runnable(retention, "q k v", { tensorOptions: STATES, allOutputs: FINAL }),
+  lightningAttention: runnable(lightningAttention, "q k v", {
+    tensorOptions: STATES,
+    allOutputs: FINAL,
+  }),
+  simpleGla: runnable(simpleGla, "q k v g", { tensorOptions: STATES, allOutputs: FINAL }),
+  gla: runnable(gla, "q k v g", { tensorOptions: ["gv", ...STATES], allOutputs: FINAL }),
+  hgrn2: runnable(hgrn2, "q f v", { tensorOptions: STATES, allOutputs: FINAL }),
+  mamba2: runnable(mamba2, "x dt a b c", {
+    tensorOptions: ["d", "z", "dtBias", ...STATES],
+    allOutputs: FINAL,
+  }),
+  rwkv6: runnable(rwkv6, "r k v w u", { tensorOptions: STATES, allOutputs: FINAL }),
+};
+
+/** An operator of the library: its tensors, then one options object. */
+function runnable(
+  operator: (...args: never[]) => object,
+  parameters: string,
+  shared: Shared,
+): Runnable {
+  const called = operator as (...args: unknown[]) => object;
+  return {
+    parameters: parameters.split(" "),
+    ...shared,
+    call(tensors, options) {
+      const result = called(...tensors, options);
+      return result instanceof Tensor ? { out: result } : result;
+    },
+  };
+}

@@ -1,0 +1,86 @@
+import { assertEquals } from "@std/assert";
+import { main } from "../../cli.ts";
+import { hostTensor } from "../../cli/host_tensor.ts";
+import { decodeNpy, encodeNpy } from "../../cli/npy.ts";
+import { Random } from "../../cli/random.ts";
+import * as reference from "../../reference/mod.ts";
+import { adapter } from "../adapter.ts";
+import { assertClose } from "../assert_close.ts";
+
+const random = new Random(5);
+const normal = (...shape: number[]) => hostTensor("f32", shape, () => random.normal());
+const gates = (...shape: number[]) => hostTensor("f32", shape, () => -random.next());
+const rows = () => normal(1, 9, 2, 8);
+const [q, k, v, g, w, f] = [rows(), rows(), rows(), gates(1, 9, 2), gates(1, 9, 2, 8), rows()];
+const [u, a, d] = [normal(2, 8), gates(2), normal(2)];
+const options = { finalState: true };
+
+/** What each operator reads, the other options, and what it must write. */
+const OPERATORS = {
+  linearAttention: [
+    { q, k, v },
+    { featureMap: "elu1" },
+    () => reference.linearAttention(q, k, v, { featureMap: "elu1", ...options }),
+  ],
+  retention: [{ q, k, v }, {}, () => reference.retention(q, k, v, options)],
+  lightningAttention: [
+    { q, k, v },
+    { slopes: [0.5, 1] },
+    () => reference.lightningAttention(q, k, v, { slopes: [0.5, 1], ...options }),
+  ],
+  simpleGla: [{ q, k, v, g }, {}, () => reference.simpleGla(q, k, v, g, options)],
+  gla: [
+    { q, k, v, g: w },
+    { reverse: true },
+    () => reference.gla(q, k, v, w, { reverse: true, ...options }),
+  ],
+  hgrn2: [
+    { q, f, v },
+    { lowerBound: 0.1 },
+    () => reference.hgrn2(q, f, v, { lowerBound: 0.1, ...options }),
+  ],
+  mamba2: [
+    { x: v, dt: g, a, b: k, c: q, d },
+    { dtSoftplus: true },
+    () => reference.mamba2(v, g, a, k, q, { d, dtSoftplus: true, ...options }),
+  ],
+  rwkv6: [
+    { r: q, k, v, w, u },
+    { scale: 1 },
+    () => reference.rwkv6(q, k, v, w, u, { scale: 1, ...options }),
+  ],
+} as const;
+
+for (const [operator, [arrays, given, expected]] of Object.entries(OPERATORS)) {
+  Deno.test({
+    name: `run() calls ${operator} by the names of its parameters`,
+    ignore: adapter === null,
+    async fn() {
+      const folder = Deno.makeTempDirSync({ prefix: "tessera-run-" });
+      const log = console.log;
+      console.log = () => {};
+      try {
+        for (const [name, { data, shape }] of Object.entries(arrays)) {
+          Deno.writeFileSync(`${folder}/${name}.npy`, encodeNpy({ data, shape }));
+        }
+        const files = ["--inputs", folder, "--outputs", folder];
+        const code = await main(["run", operator, ...files, "--options", JSON.stringify(given)]);
+
+        assertEquals(code, 0);
+        const read = (name: string) =>
+          decodeNpy(Deno.readFileSync(`${folder}/${name}.npy`), name).data;
+        const { out, finalState } = expected();
+        assertClose("out", read("out"), out.data, { ratio: 1e-5 });
+        const state = finalState && "s" in finalState
+          ? { "finalState.s": finalState.s, "finalState.z": finalState.z }
+          : { finalState };
+        for (const [name, tensor] of Object.entries(state)) {
+          assertClose(name, read(name), tensor?.data ?? [], { ratio: 1e-5 });
+        }
+      } finally {
+        console.log = log;
+        Deno.removeSync(folder, { recursive: true });
+      }
+    },
+  });
+}
