@@ -2,6 +2,7 @@ import type { Gpu } from "../../gpu/device.ts";
 import { record } from "../../gpu/runtime.ts";
 import { Tensor } from "../../gpu/tensor.ts";
 import type { FeatureMap, StepConfig } from "../../kernels/recurrence/config.ts";
+import { areCopyable } from "../attention/sizes.ts";
 import { launchRecurrence, type StateBuffers } from "./launch.ts";
 import { planRecurrence } from "./plan.ts";
 import {
@@ -59,6 +60,10 @@ export function runRecurrence<T extends "f32" | "f16">(
   [q, k, v]: readonly [Tensor<T>, Tensor<T>, Tensor<T>],
   options: RecurrenceOptions,
 ): RecurrenceResult<T> {
+  // without a state there would be none to go on from, and none to leave
+  if (inPlace && options.initialState === undefined) {
+    throw new TypeError(`Cannot ${action} as a step needs a state: state is undefined`);
+  }
   const given = recurrenceProblem(q, k, v, options, action);
   const { gpu } = given;
   const problem: RecurrenceProblem = {
@@ -68,6 +73,7 @@ export function runRecurrence<T extends "f32" | "f16">(
     ...(step && {
       ...{ gate: "step", step: step.config, stepLimits: step.limits },
       gateElem: step.steps.dtype as "f32" | "f16",
+      copyable: given.problem.copyable && (!step.outGate || areCopyable([step.outGate])),
     }),
     ...(lowerBound !== undefined && { gate: "forget", lowerBound }),
     ...(inPlace && { final: true }),

@@ -206,6 +206,25 @@ Deno.test({
 });
 
 Deno.test({
+  name: "mamba2() reads an output gate in a buffer that nobody may copy",
+  ignore,
+  async fn() {
+    using gpu = await requestGpu({ poison: true });
+    const x = upload(gpu, 0, T);
+    const { STORAGE, COPY_DST } = GPUBufferUsage;
+    const buffer = gpu.device.createBuffer({ size: z.data.byteLength, usage: STORAGE | COPY_DST });
+    gpu.device.queue.writeBuffer(buffer, 0, z.data.buffer as ArrayBuffer);
+
+    const wrapped = gpu.wrap(buffer, z.shape, "f32");
+    const { out } = mamba2(x.v, x.dt, x.a, x.k, x.q, { z: wrapped, dtSoftplus: true });
+
+    const expected = reference.mamba2(v, dt, a, k, q, { z, dtSoftplus: true }).out.data;
+    assertClose("out", await out.read(), expected, { ratio: 1e-5 });
+    buffer.destroy();
+  },
+});
+
+Deno.test({
   name: "hgrn2() loses nothing where gates are saturated, and pads no channel",
   ignore,
   async fn() {
@@ -268,6 +287,10 @@ Deno.test({
     refused(
       () => rwkv6(x.q, x.k, x.v, x.w, undefined as unknown as Tensor),
       "Cannot compute RWKV-6 as u must be a Tensor: u is undefined",
+    );
+    refused(
+      () => simpleGlaStep(undefined as unknown as State, x.q, x.k, x.v, x.g),
+      "Cannot compute simple gated linear attention as a step needs a state: state is undefined",
     );
     refused(
       () => retentionStep(x.q as State, x.q, x.k, x.v),
