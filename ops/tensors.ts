@@ -64,6 +64,34 @@ export function checkRank(
   );
 }
 
+/** Checks a shape against those that are allowed. */
+export function checkShape(
+  action: string,
+  name: string,
+  tensor: Tensor,
+  ...allowed: readonly (readonly number[])[]
+): void {
+  if (allowed.some((shape) => String(shape) === String(tensor.shape))) return;
+  throw new TypeError(
+    `Cannot ${action} as ${name} must be ${
+      allowed.map((shape) => `[${shape}]`).join(" or ")
+    }: ${name} is [${tensor.shape}]`,
+  );
+}
+
+/** Largest size of a row of q, k or v. */
+export const MAX_DIM = 256;
+
+/** Checks sizes of rows, by what they are called. */
+export function checkDims(action: string, dims: Readonly<Record<string, number>>): void {
+  for (const [name, dim] of Object.entries(dims)) {
+    if (dim >= 1 && dim <= MAX_DIM) continue;
+    throw new RangeError(
+      `Cannot ${action} as the ${name} must be 1 to ${MAX_DIM}: current ${name} is ${dim}`,
+    );
+  }
+}
+
 /** Checks that an axis has one size in two tensors. */
 export function checkShared(
   action: string,

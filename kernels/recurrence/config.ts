@@ -70,10 +70,7 @@ export const RECURRENCE_PARAMS: Readonly<Record<string, ParamType>> = {
   stepMax: "f32",
 };
 
-/** Words of a row of the table of segments. */
-export const SEGMENT_WORDS = 4;
-
-/** `feature(x)` of one channel, and the sigmoid, as WGSL. */
+/** `feature(x)` of one channel, `decay_of(gate)` and the sigmoid, as WGSL. */
 export function featureCode(featureMap: FeatureMap): string {
   const features = {
     identity: "x",
@@ -83,6 +80,9 @@ export function featureCode(featureMap: FeatureMap): string {
   };
   return /* wgsl */ `
 const LOG2E = 1.4426950408889634;
+const LEAST_GATE = -88.0; // its exponential is 0 in f32
+
+fn decay_of(g: f32) -> f32 { return exp2(LOG2E * max(g, LEAST_GATE)); }
 
 fn feature(x: f32) -> f32 { return ${features[featureMap]}; }
 
@@ -118,6 +118,6 @@ fn step_of(raw: f32, head: u32) -> f32 {
   return clamp(${step.softplus ? "softplus(x)" : "x"}, params.step_min, params.step_max);
 }
 fn decay_of_step(step: f32, head: u32) -> f32 {
-  return exp2(LOG2E * max(step * element_rates(head, 0u), -88.0));
+  return decay_of(step * element_rates(head, 0u));
 }`;
 }

@@ -264,9 +264,6 @@ var<workgroup> staged_gate: array<f32, TOKENS>;`,
 };
 
 const COMMON = /* wgsl */ `
-const LEAST_GATE = -88.0; // its exponential is 0 in f32
-
-fn decay_of(g: f32) -> f32 { return exp2(LOG2E * max(g, LEAST_GATE)); }
 fn decays_of(g: vec4f) -> vec4f { return exp2(LOG2E * max(g, vec4f(LEAST_GATE))); }
 
 /// Features of channels 4 d to 4 d + 3; there are none behind the last channel.

@@ -101,8 +101,6 @@ export function naiveRecurrence(config: NaiveRecurrenceConfig): Program {
     ${normalize ? "if e == 0u { new_sums[state_row * KEYS + d] = z[d]; }" : ""}
   }`;
   const main = /* wgsl */ `
-fn decay_of(g: f32) -> f32 { return exp2(LOG2E * max(g, -88.0)); }
-
 @compute @workgroup_size(THREADS)
 fn main(@builtin(global_invocation_id) at: vec3u) {
   let e = at.x;

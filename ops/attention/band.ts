@@ -36,7 +36,7 @@ export function bandTokens(
 }
 
 /** Queries (rows of a kv head, for split) of a workgroup. */
-export function queriesOfTile(schedule: AttentionSchedule): number {
+function queriesOfTile(schedule: AttentionSchedule): number {
   switch (schedule.kind) {
     case "naive":
       return 1;

@@ -1,9 +1,10 @@
+import { elementBytes } from "../../gpu/dtype.ts";
 import type { BufferRange, Operation } from "../../gpu/recorder.ts";
 import type { TexelFormat } from "../../gpu/program.ts";
 import type { Tensor } from "../../gpu/tensor.ts";
 import { type AttentionPlan, biasRange } from "./plan.ts";
 import type { AttentionProblem } from "./problem.ts";
-import { bytesOf, type Range, type Slice } from "./tokens.ts";
+import type { Range, Slice } from "./tokens.ts";
 
 /** The tensors of one call. */
 export interface AttentionTensors {
@@ -132,7 +133,7 @@ export function boundRows(
   width: number,
   { alignment }: Pick<AttentionCall, "alignment">,
 ): Bound {
-  const rowBytes = width * bytesOf(tensor.dtype === "f16" ? "f16" : "f32");
+  const rowBytes = width * elementBytes(tensor.dtype);
   const step = alignment / gcd(alignment, rowBytes);
   const alignedFirst = first - first % step;
   const offset = alignedFirst * rowBytes;

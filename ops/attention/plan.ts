@@ -1,9 +1,10 @@
 import type { AttentionConfig } from "../../kernels/attention/config.ts";
+import { elementBytes } from "../../gpu/dtype.ts";
 import type { GpuLimits } from "../../gpu/limits.ts";
 import { bandTokens } from "./band.ts";
 import type { AttentionProblem } from "./problem.ts";
 import { type AttentionSchedule, chooseSchedule, type PlanDevice } from "./schedule.ts";
-import { bytesOf, length, type Range, type Slice, type TokenPlan } from "./tokens.ts";
+import { length, type Range, type Slice, type TokenPlan } from "./tokens.ts";
 
 /** Launches whose outputs are complete, or are merged from their parts, before the next round. */
 export interface Round {
@@ -135,7 +136,7 @@ function roundFits(
   const { headDim, valueDim, elem, heads } = problem;
   const rows = length(slice.batch) * length(slice.queries) * heads;
   // a row of q, out or lse; partial results are whole vec4s
-  const q = Math.max(4, bytesOf(elem) * Math.max(headDim, valueDim));
+  const q = Math.max(4, elementBytes(elem) * Math.max(headDim, valueDim));
   const slack = limits.minStorageBufferOffsetAlignment * q;
   const partial = plan.tokens.parts > 1 ? plan.tokens.parts * 16 * Math.ceil(valueDim / 4) : 0;
   const largest = limits.maxStorageBufferBindingSize;
@@ -157,7 +158,7 @@ function launchFits(
   const headCount = length(slice.kvHeads) * (heads / kvHeads);
   const { maxComputeWorkgroupsPerDimension: groups, maxStorageBufferBindingSize: largest } = limits;
   const work = batch * headCount * tokens.pairs(slice) * (headDim + valueDim);
-  const dim = Math.max(headDim, valueDim) * bytesOf(elem);
+  const dim = Math.max(headDim, valueDim) * elementBytes(elem);
   const slack = limits.minStorageBufferOffsetAlignment * dim;
   const rowsFit = (perEntry: number, range: Range): boolean =>
     ((batch - 1) * perEntry + length(range)) * kvHeads * dim + slack <= largest;
@@ -166,7 +167,7 @@ function launchFits(
       (additional === null || rowsFit(additional.count, tokens.additional(slice))));
   const [biasFirst, biasEnd] = bias ? biasRange(slice, problem) : [0, 0];
   return work <= WORK_BUDGET && inputsFit &&
-    (biasEnd - biasFirst) * bytesOf(bias?.elem ?? "f32") + 2 * 256 <= largest &&
+    (biasEnd - biasFirst) * elementBytes(bias?.elem ?? "f32") + 2 * 256 <= largest &&
     tokens.queryTiles(slice.queries) <= groups && headCount <= groups && batch * parts <= groups;
 }
 

@@ -100,13 +100,29 @@ const FEW_ROWS = 8;
 /** Keys from which splitting them pays. */
 const MANY_KEYS = 256;
 
-/** The sources that a problem and a device allow, the faster one first. */
-function sources(problem: AttentionProblem, { adapter, limits }: PlanDevice): InputSource[] {
+function sources(problem: AttentionProblem, device: PlanDevice): InputSource[] {
   const { batch, qLen, heads, kvLen, kvHeads, headDim, valueDim, additional } = problem;
   const keys = Math.max(kvLen, additional?.count ?? 0);
   const rows = batch * Math.max(qLen * heads, keys * kvHeads);
-  const texels = rows * Math.max(headDim, valueDim) / 4;
-  const possible = problem.copyable && aligned(headDim) && aligned(valueDim) &&
+  return inputSources({ rows, widths: [headDim, valueDim], copyable: problem.copyable }, device);
+}
+
+/** Rows that a kernel may read from textures. */
+export interface SourceRows {
+  /** Rows of the tensor that has most. */
+  readonly rows: number;
+  readonly widths: readonly number[];
+  /** Whether all may be copied. */
+  readonly copyable: boolean;
+}
+
+/** The sources that rows and a device allow, the faster one first. */
+export function inputSources(
+  { rows, widths, copyable }: SourceRows,
+  { adapter, limits }: PlanDevice,
+): InputSource[] {
+  const texels = rows * Math.max(...widths) / 4;
+  const possible = copyable && widths.every(aligned) &&
     texels <= (limits.maxTextureDimension2D - 2) * TEXTURE_WIDTH;
   if (!possible) return ["buffer"];
   return adapter.driver === "llvmpipe" ? ["texture", "buffer"] : ["buffer", "texture"];

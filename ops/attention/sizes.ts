@@ -1,6 +1,6 @@
 import { kindOf } from "../../gpu/dtype.ts";
 import type { Tensor } from "../../gpu/tensor.ts";
-import { checkDType } from "../tensors.ts";
+import { checkDims, checkDType } from "../tensors.ts";
 
 /** B, T, S, Hq, Hkv, D and Dv. */
 export interface AttentionSizes {
@@ -13,19 +13,10 @@ export interface AttentionSizes {
   readonly valueDim: number;
 }
 
-/** Largest head dim. */
-export const MAX_DIM = 256;
-
 /** Checks head dims and the grouping of heads. */
 export function checkSizes(action: string, sizes: AttentionSizes): AttentionSizes {
   const { heads, kvHeads, headDim, valueDim } = sizes;
-  for (const [name, dim] of Object.entries({ "head dim": headDim, "value dim": valueDim })) {
-    if (dim < 1 || dim > MAX_DIM) {
-      throw new RangeError(
-        `Cannot ${action} as the ${name} must be 1 to ${MAX_DIM}: current ${name} is ${dim}`,
-      );
-    }
-  }
+  checkDims(action, { "head dim": headDim, "value dim": valueDim });
   if (heads < 1 || kvHeads < 1 || heads % kvHeads !== 0) {
     throw new TypeError(
       `Cannot ${action} as the heads of q must be a multiple of those of k: current heads are q=${heads}, k=${kvHeads}`,

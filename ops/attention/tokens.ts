@@ -1,3 +1,4 @@
+import { elementBytes } from "../../gpu/dtype.ts";
 import type { GpuLimits } from "../../gpu/limits.ts";
 import type { PatternConfig } from "../../kernels/attention/pattern.ts";
 import { workgroupIterations } from "../../kernels/attention/workgroup.ts";
@@ -38,11 +39,6 @@ export interface TokenPlan {
 /** Elements of a range. */
 export function length([first, end]: Range): number {
   return end - first;
-}
-
-/** Bytes of an element. */
-export function bytesOf(elem: "f32" | "f16"): number {
-  return elem === "f16" ? 2 : 4;
 }
 
 /** Keys that a schedule takes at a time. */
@@ -94,7 +90,7 @@ export function keysOfBinding(
 ): number {
   if ("source" in schedule && schedule.source === "texture") return Infinity;
   const dim = Math.max(problem.headDim, problem.valueDim);
-  const bytes = dim * bytesOf(problem.elem) * problem.kvHeads;
-  const slack = limits.minStorageBufferOffsetAlignment * dim * bytesOf(problem.elem);
+  const bytes = dim * elementBytes(problem.elem) * problem.kvHeads;
+  const slack = limits.minStorageBufferOffsetAlignment * dim * elementBytes(problem.elem);
   return (limits.maxStorageBufferBindingSize - slack) / bytes;
 }

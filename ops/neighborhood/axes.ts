@@ -1,4 +1,4 @@
-import { kindOf } from "../../gpu/dtype.ts";
+import { kindOf, volume } from "../../gpu/dtype.ts";
 
 /** One token axis of a neighborhood: L, k, s, d and whether later keys are hidden. */
 export interface NeighborhoodAxis {
@@ -119,6 +119,11 @@ export function axisWindow(axis: NeighborhoodAxis, places: number, place: number
   const start = group + (s >> 1) - (k >> 1);
   const first = Math.min(Math.max(start, 0), places - k);
   return { first, last: first + k - 1 };
+}
+
+/** Keys of a window. */
+export function windowVolume(axes: readonly NeighborhoodAxis[]): number {
+  return volume(axes.map(({ windowSize }) => windowSize));
 }
 
 /** Whether every query sees every key of an axis. */

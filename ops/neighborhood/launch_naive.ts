@@ -1,3 +1,4 @@
+import { elementBytes } from "../../gpu/dtype.ts";
 import type { GpuLimits } from "../../gpu/limits.ts";
 import type { BufferRange, Operation } from "../../gpu/recorder.ts";
 import type { Tensor } from "../../gpu/tensor.ts";
@@ -7,8 +8,8 @@ import {
   naiveNeighborhood,
 } from "../../kernels/neighborhood/naive.ts";
 import { type AttentionTensors, NO_FIRST_ROWS } from "../attention/bind.ts";
-import { bytesOf } from "../attention/tokens.ts";
 import { once } from "../once.ts";
+import { windowVolume } from "./axes.ts";
 import type { NeighborhoodProblem } from "./problem.ts";
 import { windowConfig, windowParams } from "./tokens.ts";
 
@@ -72,7 +73,7 @@ function paramsOf(problem: NeighborhoodProblem): Record<string, number> {
     ...windowParams(problem.axes),
     ...NO_FIRST_ROWS,
     ...{ tokens: qLen, heads, kvHeads },
-    volume: windowVolume(problem),
+    volume: windowVolume(problem.axes),
     group: heads / kvHeads,
     additionalLen: additional?.count ?? 0,
     qScale: scale * Math.LOG2E,
@@ -95,12 +96,7 @@ function groups(threads: number): number {
 
 /** Scores of a row. */
 function columnsOf(problem: NeighborhoodProblem): number {
-  return windowVolume(problem) + (problem.attention.additional?.count ?? 0);
-}
-
-/** Keys of a window. */
-export function windowVolume({ axes }: Pick<NeighborhoodProblem, "axes">): number {
-  return axes.reduce((product, { windowSize }) => product * windowSize, 1);
+  return windowVolume(problem.axes) + (problem.attention.additional?.count ?? 0);
 }
 
 /** The baseline is not cut up: it measures, it does not serve. */
@@ -109,7 +105,7 @@ export function checkNaive(problem: NeighborhoodProblem, limits: GpuLimits): voi
   const columns = columnsOf(problem);
   const scores = 4 * batch * qLen * heads * columns;
   const rows = batch * Math.max(qLen, additional?.count ?? 0) * heads;
-  const bytes = Math.max(scores, rows * Math.max(headDim, valueDim) * bytesOf(elem));
+  const bytes = Math.max(scores, rows * Math.max(headDim, valueDim) * elementBytes(elem));
   const fits = bytes <= limits.maxStorageBufferBindingSize &&
     3 * (columns + 1) < limits.maxLoopIterations &&
     Math.max(qLen, batch * heads) <= limits.maxComputeWorkgroupsPerDimension;

@@ -1,3 +1,4 @@
+import { volume } from "../../gpu/dtype.ts";
 import { once } from "../once.ts";
 import { axisWindow, groupPlaces, type NeighborhoodAxis } from "./axes.ts";
 
@@ -50,14 +51,14 @@ export function tileModel(
 ): TileCost {
   const { queryTile, keyTile } = tiles;
   const costs = axisCosts(axes, tiles, placement);
-  const visits = product(costs.map((cost) => cost.visits));
-  const busiest = product(costs.map((cost) => cost.busiest));
-  const denseTiles = product(axes.map(({ length }, axis) => Math.ceil(length / keyTile[axis])));
-  const cells = visits * product(queryTile) * product(keyTile);
-  const densePairs = product(axes.map(({ length }) => length)) ** 2;
+  const visits = volume(costs.map((cost) => cost.visits));
+  const busiest = volume(costs.map((cost) => cost.busiest));
+  const denseTiles = volume(axes.map(({ length }, axis) => Math.ceil(length / keyTile[axis])));
+  const cells = visits * volume(queryTile) * volume(keyTile);
+  const densePairs = volume(axes.map(({ length }) => length)) ** 2;
   const visible = visiblePairs(axes);
   return {
-    queryTiles: product(costs.map((cost) => cost.queryTiles)),
+    queryTiles: volume(costs.map((cost) => cost.queryTiles)),
     visits,
     busiest,
     denseTiles,
@@ -97,7 +98,7 @@ export function bestTiles(
     : tileShapes(queries, axes);
   for (const queryTile of shapes) {
     for (const keyTile of tileShapes(keys, axes)) {
-      const visits = product(axes.map((_, i) => visitsOf[i]([queryTile[i], keyTile[i]])));
+      const visits = volume(axes.map((_, i) => visitsOf[i]([queryTile[i], keyTile[i]])));
       if (best === null || visits < best.visits) best = { queryTile, keyTile, visits };
     }
   }
@@ -164,7 +165,7 @@ function axisCost(
 
 /** Pairs of a query and a key that it sees, for one head of one batch entry. */
 export function visiblePairs(axes: readonly NeighborhoodAxis[]): number {
-  return product(axes.map(axisPairs));
+  return volume(axes.map(axisPairs));
 }
 
 function axisPairs(axis: NeighborhoodAxis): number {
@@ -185,8 +186,4 @@ function groupLengths(axis: NeighborhoodAxis): { places: number; groups: number 
   const groups = length - dilation * (places - 1);
   return [{ places, groups }, { places: places - 1, groups: dilation - groups }]
     .filter(({ groups }) => groups > 0);
-}
-
-function product(factors: readonly number[]): number {
-  return factors.reduce((result, factor) => result * factor, 1);
 }

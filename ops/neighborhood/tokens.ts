@@ -1,3 +1,4 @@
+import { volume } from "../../gpu/dtype.ts";
 import type { GpuLimits } from "../../gpu/limits.ts";
 import type { NeighborhoodConfig } from "../../kernels/neighborhood/pattern.ts";
 import {
@@ -16,21 +17,26 @@ import { tileModel } from "./tile_model.ts";
 /** Places along x that one part of the keys holds where they are not divided: all. */
 const UNDIVIDED = 2 ** 30;
 
+/** How the tokens of a neighborhood are tiled, cut and divided. */
+export interface NeighborhoodTokens extends TokenPlan {
+  readonly pattern: NeighborhoodConfig;
+}
+
 /** Tokens on one to three axes, of which a query sees a neighborhood, cut and divided along x. */
 export function neighborhoodTokens(
   problem: NeighborhoodProblem,
   schedule: TiledSchedule,
   limits: GpuLimits,
-): TokenPlan {
+): NeighborhoodTokens {
   const { axes, attention } = problem;
   const { queryTile, keyTile } = schedule;
   const [x, ...others] = axes;
-  const inner = others.reduce((product, axis) => product * axis.length, 1);
+  const inner = volume(others.map(({ length }) => length));
   const [, bandsY, bandsZ] = boxOf(axes.map((axis, i) => bands(axis, queryTile[i])));
   const cost = tileModel(axes, schedule, "window");
   const { parts, partPlaces, partAdditional } = divideKeys(problem, schedule, limits);
   const count = attention.additional?.count ?? 0;
-  const cells = queryTile.concat(keyTile).reduce((product, size) => product * size, 1);
+  const cells = volume([...queryTile, ...keyTile]);
   const pairsPerQuery = cost.visits * cells / attention.qLen + count;
   const tokensOf = (places: number): number => Math.min(places * x.dilation, x.length) * inner;
   return {
@@ -149,7 +155,7 @@ function divideKeys(
     );
   }
   const count = attention.additional?.count ?? 0;
-  const inner = others.reduce((product, axis) => product * axis.length, 1);
+  const inner = volume(others.map(({ length }) => length));
   const bound = keysOfBinding(attention, schedule, limits);
   const longest = Math.max(1, Math.floor(Math.min(placesOfLoop, bound / (inner * x.dilation))));
   const most = Math.max(1, Math.floor(Math.min(tiles * keysOfTile(schedule), bound)));

@@ -1,3 +1,4 @@
+import { elementBytes } from "../../gpu/dtype.ts";
 import type { Gpu } from "../../gpu/device.ts";
 import type { Operation } from "../../gpu/recorder.ts";
 import type { Tensor } from "../../gpu/tensor.ts";
@@ -11,7 +12,7 @@ import {
 import { type Bound, boundRows, queryRows, texture } from "../attention/bind.ts";
 import { cut } from "../attention/plan.ts";
 import type { PlanDevice } from "../attention/schedule.ts";
-import { bytesOf, length, type Range, type Slice, type TokenPlan } from "../attention/tokens.ts";
+import { length, type Range, type Slice, type TokenPlan } from "../attention/tokens.ts";
 import { once } from "../once.ts";
 import { neighborhoodSchedules, type TiledSchedule } from "./schedule.ts";
 import { bestTiles } from "./tile_model.ts";
@@ -46,7 +47,6 @@ export function planUnfused(problem: UnfusedProblem, device: PlanDevice): Unfuse
   const schedule = scheduleOf(problem, device);
   const tokens = neighborhoodTokens(problem, schedule, device.limits);
   const { pattern } = tokens;
-  if (pattern.kind !== "neighborhood") throw new TypeError("Cannot plan another pattern unfused");
   const config: UnfusedConfig = {
     exchange: schedule.kind,
     ...(schedule.kind === "subgroup"
@@ -89,9 +89,9 @@ function launchFits(
   const { maxComputeWorkgroupsPerDimension: groups, maxStorageBufferBindingSize: largest } = limits;
   const rows = length(queryRows(slice, attention));
   const keys = ((length(slice.batch) - 1) * kvLen + length(tokens.keys(slice))) * kvHeads;
-  const rowBytes = headDim * bytesOf(elem);
+  const rowBytes = headDim * elementBytes(elem);
   const slack = limits.minStorageBufferOffsetAlignment * Math.max(rowBytes, 4);
-  return rows * slots * bytesOf(weightElem) + slack <= largest &&
+  return rows * slots * elementBytes(weightElem) + slack <= largest &&
     rows * rowBytes + slack <= largest &&
     (source === "texture" || keys * rowBytes + slack <= largest) &&
     tokens.queryTiles(slice.queries) <= groups && Math.max(rows, heads) <= groups &&

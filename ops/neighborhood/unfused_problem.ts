@@ -5,7 +5,7 @@ import type { Tensor } from "../../gpu/tensor.ts";
 import type { AttentionProblem } from "../attention/problem.ts";
 import { areCopyable, checkElem, checkScale, checkSizes } from "../attention/sizes.ts";
 import { checkDType, checkShared, checkTensors } from "../tensors.ts";
-import { neighborhoodAxes, type NeighborhoodPattern } from "./axes.ts";
+import { neighborhoodAxes, type NeighborhoodPattern, windowVolume } from "./axes.ts";
 import { checkLayout, type NeighborhoodProblem, PLAIN } from "./problem.ts";
 
 /** Options of {@linkcode neighborhoodScores}; each of the pattern one value or one per axis. */
@@ -110,6 +110,5 @@ function unfusedProblem(
     additional: null,
     lse: false,
   };
-  const slots = axes.reduce((product, { windowSize }) => product * windowSize, 1);
-  return { axes, attention, schedule: null, weightElem, slots };
+  return { axes, attention, schedule: null, weightElem, slots: windowVolume(axes) };
 }

@@ -1,6 +1,6 @@
 import { kindOf } from "../../gpu/dtype.ts";
 import type { Tensor } from "../../gpu/tensor.ts";
-import { checkDType, checkRank, checkTensors } from "../tensors.ts";
+import { checkDType, checkRank, checkShape, checkTensors } from "../tensors.ts";
 import type { RecurrenceCase } from "./run.ts";
 import {
   runFamily,
@@ -46,11 +46,11 @@ function family(x: Tensor, dt: Tensor, a: Tensor, form: Mamba2Form): RecurrenceC
   checkTensors(ACTION, { x, dt, a, ...Object.fromEntries(optional) });
   checkRank(ACTION, "x", x, ["B", "T", "H", "P"]);
   const [batch, length, heads, dim] = x.shape;
-  checkShapes("dt", dt, [[batch, length, heads]]);
-  checkShapes("a", a, [[heads]]);
-  if (d) checkShapes("d", d, [[heads], [heads, dim]]);
-  if (z) checkShapes("z", z, [[batch, length, heads, dim]]);
-  if (dtBias) checkShapes("dtBias", dtBias, [[heads]]);
+  checkShape(ACTION, "dt", dt, [batch, length, heads]);
+  checkShape(ACTION, "a", a, [heads]);
+  if (d) checkShape(ACTION, "d", d, [heads], [heads, dim]);
+  if (z) checkShape(ACTION, "z", z, [batch, length, heads, dim]);
+  if (dtBias) checkShape(ACTION, "dtBias", dtBias, [heads]);
   const [low, high] = Array.isArray(dtLimits) ? dtLimits as number[] : [NaN, NaN];
   if (!(low <= high) || typeof dtSoftplus !== "boolean") {
     throw new RangeError(
@@ -78,15 +78,6 @@ function family(x: Tensor, dt: Tensor, a: Tensor, form: Mamba2Form): RecurrenceC
       ...{ steps: dt, rates: a, stepBias: dtBias ?? null, skip: d ?? null, outGate: z ?? null },
     },
   };
-}
-
-function checkShapes(name: string, tensor: Tensor, shapes: readonly (readonly number[])[]): void {
-  if (shapes.some((shape) => String(shape) === String(tensor.shape))) return;
-  throw new TypeError(
-    `Cannot ${ACTION} as ${name} must be ${
-      shapes.map((shape) => `[${shape}]`).join(" or ")
-    }: ${name} is [${tensor.shape}]`,
-  );
 }
 
 /**

@@ -5,7 +5,14 @@ import { checkOptionNames } from "../../gpu/options.ts";
 import { Tensor } from "../../gpu/tensor.ts";
 import type { FeatureMap, GateShape, StepConfig } from "../../kernels/recurrence/config.ts";
 import { areCopyable, checkElem, checkScale } from "../attention/sizes.ts";
-import { checkDType, checkRank, checkShared, checkTensors } from "../tensors.ts";
+import {
+  checkDims,
+  checkDType,
+  checkRank,
+  checkShape,
+  checkShared,
+  checkTensors,
+} from "../tensors.ts";
 
 /** The state of a recurrence with a running sum of the keys. */
 export interface RecurrenceState {
@@ -122,8 +129,6 @@ export interface RecurrenceProblem {
   readonly schedule: string | null;
 }
 
-/** Largest K and V. */
-export const MAX_DIM = 256;
 const OPTIONS: readonly (keyof RecurrenceOptions)[] = [
   ...["g", "gv", "u", "normalize", "eps", "scale", "initialState", "finalState"] as const,
   ...["stateLayout", "cuSeqlens", "reverse", "mode", "chunkSize", "schedule"] as const,
@@ -216,12 +221,7 @@ function checkSizes(action: string, q: Tensor, k: Tensor, v: Tensor): Sizes {
   checkShared(action, "a batch", { q: batch, k: k.shape[0], v: v.shape[0] });
   checkShared(action, "a length", { q: length, k: k.shape[1], v: v.shape[1] });
   checkShared(action, "a key dim", { q: keyDim, k: kDim });
-  for (const [name, dim] of Object.entries({ "key dim": keyDim, "value dim": valueDim })) {
-    if (dim >= 1 && dim <= MAX_DIM) continue;
-    throw new RangeError(
-      `Cannot ${action} as the ${name} must be 1 to ${MAX_DIM}: current ${name} is ${dim}`,
-    );
-  }
+  checkDims(action, { "key dim": keyDim, "value dim": valueDim });
   const multiple = heads >= 1 && kHeads >= 1 && heads % kHeads === 0;
   const grouped = qHeads >= 1 && (heads % qHeads === 0 || qHeads % heads === 0);
   if (!multiple || !grouped) {
@@ -289,13 +289,6 @@ function checkState(
       );
     }
   }
-}
-
-function checkShape(action: string, name: string, tensor: Tensor, shape: readonly number[]): void {
-  if (String(tensor.shape) === String(shape)) return;
-  throw new TypeError(
-    `Cannot ${action} as ${name} must be [${shape}]: ${name} is [${tensor.shape}]`,
-  );
 }
 
 function boundsOf(

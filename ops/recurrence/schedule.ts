@@ -1,7 +1,6 @@
 import type { LoopTile } from "../../kernels/recurrence/loop.ts";
-import { aligned, type InputSource } from "../../kernels/shared/rows.ts";
-import { TEXTURE_WIDTH } from "../../gpu/program.ts";
-import type { PlanDevice } from "../attention/schedule.ts";
+import type { InputSource } from "../../kernels/shared/rows.ts";
+import { inputSources, type PlanDevice } from "../attention/schedule.ts";
 import type { RecurrenceProblem } from "./problem.ts";
 
 /** How a recurrence is laid out; {@linkcode recurrenceSchedules} lists those that fit. */
@@ -69,14 +68,10 @@ function workgroupSchedules(
   ];
 }
 
-/** The sources that a problem and a device allow, the faster one first. */
-function sources(problem: RecurrenceProblem, { adapter, limits }: PlanDevice): InputSource[] {
-  const { batch, length, qHeads, heads, keyDim, valueDim } = problem;
-  const texels = batch * length * Math.max(qHeads, heads) * Math.max(keyDim, valueDim) / 4;
-  const possible = problem.copyable && aligned(keyDim) && aligned(valueDim) &&
-    texels <= (limits.maxTextureDimension2D - 2) * TEXTURE_WIDTH;
-  if (!possible) return ["buffer"];
-  return adapter.driver === "llvmpipe" ? ["texture", "buffer"] : ["buffer", "texture"];
+function sources(problem: RecurrenceProblem, device: PlanDevice): InputSource[] {
+  const { batch, length, qHeads, heads, keyDim, valueDim, copyable } = problem;
+  const rows = batch * length * Math.max(qHeads, heads);
+  return inputSources({ rows, widths: [keyDim, valueDim], copyable }, device);
 }
 
 /** Picks the schedule that the caller named, or the default. */
