@@ -1,0 +1,83 @@
+import {
+  type Binding,
+  constants,
+  declare,
+  type ParamType,
+  type Program,
+} from "../../gpu/program.ts";
+import { writer } from "../shared/rows.ts";
+import { ELEMENTS, SCAN_THREADS, type ScanInputs, type ScanKind } from "./element.ts";
+
+/** What one pass does with its segments. */
+export interface WalkPass {
+  /** Whether they start from a stored element. */
+  readonly initial: boolean;
+  /** Whether the element behind them is stored. */
+  readonly final: boolean;
+  /** Whether outputs are written. */
+  readonly outputs: boolean;
+}
+
+/** What a walk over tokens must know when it is compiled. */
+export interface WalkConfig extends ScanInputs, WalkPass {
+  readonly kind: ScanKind;
+  /** Whether sequences run from their last token to their first. */
+  readonly reverse: boolean;
+}
+
+/**
+ * A scan token by token. An invocation owns four channels of a head in one segment of tokens, and
+ * combines their elements; a walk without outputs leaves what a chunk does to what came before it.
+ */
+export function scanWalk(config: WalkConfig): Program {
+  const { kind, elem, width, reverse, initial, final, outputs } = config;
+  const element = ELEMENTS[kind];
+  const inputs = element.token(config);
+  const out = outputs ? [writer({ name: "out", elem, width })] : [];
+  const accessors = [...inputs.accessors, ...out];
+  const bindings: Binding[] = [
+    { name: "segments", access: "read", type: "array<vec4u>" },
+    { name: "elements", access: "read_write", type: "array<Element>" }, // [segments, heads, V4]
+    ...accessors.map(({ binding }) => binding),
+  ];
+  const params: Record<string, ParamType> = {
+    start: "u32", // first invocation of this launch, counted over all segments
+    end: "u32",
+    heads: "u32",
+    ...Object.fromEntries(accessors.map(({ binding }) => [`${binding.name}First`, "u32"])),
+  };
+  const code = [
+    constants({ THREADS: SCAN_THREADS, V4: Math.ceil(width / 4) }),
+    constants({ REVERSE: reverse, INITIAL: initial, FINAL: final, OUTPUTS: outputs }),
+    element.code,
+    declare(bindings, params),
+    ...accessors.map((accessor) => accessor.code),
+    ...(outputs ? [] : ["fn store_out(row: u32, c: u32, x: vec4f) {}"]),
+    inputs.code,
+    MAIN,
+  ].join("\n");
+  const label = `${kind} (${outputs ? "walk" : "chunks"})`;
+  return { label, code, bindings, params, subgroups: false };
+}
+
+const MAIN = /* wgsl */ `
+@compute @workgroup_size(THREADS)
+fn main(@builtin(global_invocation_id) at: vec3u) {
+  let id = params.start + at.x;
+  if id >= params.end { return; }
+  let items = params.heads * V4; // of a token
+  let segment = segments[id / items]; // first token, one past the last, its element
+  let head = id % items / V4;
+  let c = id % V4;
+  let place = segment.z * items + id % items;
+  var sum = identity();
+  if INITIAL { sum = elements[place]; }
+  for (var i = segment.x; i < segment.y; i++) {
+    let t = select(i, segment.x + segment.y - 1u - i, REVERSE);
+    let row = t * params.heads + head;
+    sum = combined(sum, token(row, c));
+    if OUTPUTS { store_out(row, c, output(sum)); }
+  }
+  if FINAL { elements[place] = sum; }
+}
+`;

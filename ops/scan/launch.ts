@@ -1,0 +1,142 @@
+import type { GpuLimits } from "../../gpu/limits.ts";
+import type { BufferRange, Launch, Operation } from "../../gpu/recorder.ts";
+import type { Tensor } from "../../gpu/tensor.ts";
+import { scanCarry } from "../../kernels/scan/carry.ts";
+import { ELEMENT_BYTES, SCAN_THREADS } from "../../kernels/scan/element.ts";
+import { scanStates } from "../../kernels/scan/states.ts";
+import { scanWalk, type WalkPass } from "../../kernels/scan/walk.ts";
+import { type Bound, boundRows } from "../attention/bind.ts";
+import { once } from "../once.ts";
+import { groupsOf, hullOf, type Segment, tableOf } from "../segments.ts";
+import { itemsOf, rowWidths, type ScanPlan, tokensOfBinding } from "./plan.ts";
+import type { ScanProblem } from "./problem.ts";
+
+/** Tensors by the names that kernels have for them; a state without parts is `state`. */
+export type Named = Readonly<Record<string, Tensor>>;
+
+/** One call on its way to the device. */
+export interface ScanLaunch {
+  readonly problem: ScanProblem;
+  readonly plan: ScanPlan;
+  readonly inputs: Named;
+  readonly out: Tensor;
+  readonly initial: Named | null;
+  readonly final: Named | null;
+  readonly limits: GpuLimits;
+}
+
+/** What a pass walks: segments, the same as a table, and the elements of their rows. */
+interface Segments {
+  readonly list: readonly Segment[];
+  readonly table: BufferRange;
+  readonly elements: BufferRange;
+}
+
+const programs = { walk: once(scanWalk), carry: once(scanCarry), states: once(scanStates) };
+
+/** Records a planned call: each round finds the elements that the one before left. */
+export function launchScan(operation: Operation, call: ScanLaunch): void {
+  const { problem, plan, initial, final, limits } = call;
+  const { rounds, carried } = plan;
+  const items = itemsOf(problem);
+  const elementsOf = (count: number): BufferRange =>
+    operation.scratch(ELEMENT_BYTES * Math.max(1, count * items));
+  const segmentsOf = (list: readonly Segment[], elements: BufferRange): Segments => ({
+    ...{ list, table: operation.table(tableOf(list)), elements },
+  });
+  const elements = elementsOf(carried ? problem.bounds.length - 1 : 0);
+  const chunkElements = elementsOf(Math.max(...rounds.map(({ chunks }) => chunks?.length ?? 0)));
+
+  if (initial) launchStates(operation, call, elements, initial);
+  rounds.forEach(({ pieces, chunks, chunkRanges }, i) => {
+    const ends = {
+      initial: i > 0 || initial !== null,
+      final: i + 1 < rounds.length || final !== null,
+    };
+    if (chunks === null) {
+      launchWalk(operation, call, segmentsOf(pieces, elements), { ...ends, outputs: true });
+      return;
+    }
+    // what each chunk does, what each finds, what each gives
+    const parts = segmentsOf(chunks, chunkElements);
+    launchWalk(operation, call, parts, { initial: false, final: true, outputs: false });
+    const { table } = segmentsOf(chunkRanges, elements);
+    launchItems(operation, limits, [0, chunkRanges.length * items], {
+      program: programs.carry({ kind: problem.kind, ...ends }),
+      resources: { sequences: table, chunks: chunkElements, elements },
+      params: { items },
+    });
+    launchWalk(operation, call, parts, { initial: true, final: false, outputs: true });
+  });
+  if (final) launchStates(operation, call, elements, final);
+}
+
+/** Launches a pass over segments, as many of them at a time as bindings and grids hold. */
+function launchWalk(
+  operation: Operation,
+  { problem, inputs, out, limits }: ScanLaunch,
+  { list, table, elements }: Segments,
+  pass: WalkPass,
+): void {
+  const { kind, elem, weightElem, width, heads, reverse } = problem;
+  const program = programs.walk({ kind, elem, weightElem, width, reverse, ...pass });
+  const tensors = Object.entries(pass.outputs ? { ...inputs, out } : inputs);
+  const items = itemsOf(problem);
+  const alignment = { alignment: limits.minStorageBufferOffsetAlignment };
+  const most = {
+    tokens: tokensOfBinding(problem, limits),
+    segments: limits.maxComputeWorkgroupsPerDimension,
+  };
+  for (const [first, end] of groupsOf(list, most)) {
+    const [token0, token1] = hullOf(list.slice(first, end));
+    const bound = tensors.map(([name, tensor]): [string, Bound] => [
+      name,
+      boundRows(tensor, [token0 * heads, token1 * heads], rowWidths(problem)[name], alignment),
+    ]);
+    launchItems(operation, limits, [first * items, end * items], {
+      program,
+      resources: {
+        ...{ segments: table, elements },
+        ...Object.fromEntries(bound.map(([name, { resource }]) => [name, resource])),
+      },
+      params: {
+        heads,
+        ...Object.fromEntries(bound.map(([name, { first }]) => [`${name}First`, first])),
+      },
+    });
+  }
+}
+
+/** Makes elements of given states, or final states of the elements that are left. */
+function launchStates(
+  operation: Operation,
+  { problem, initial, limits }: ScanLaunch,
+  elements: BufferRange,
+  states: Named,
+): void {
+  const { kind, width, bounds } = problem;
+  const names = Object.keys(states);
+  launchItems(operation, limits, [0, (bounds.length - 1) * itemsOf(problem)], {
+    program: programs.states({ kind, width, from: states === initial ? "states" : "elements" }),
+    resources: {
+      elements,
+      ...Object.fromEntries(names.map((name) => [name, { buffer: states[name].buffer }])),
+    },
+    params: Object.fromEntries(names.map((name) => [`${name}First`, 0])),
+  });
+}
+
+/** Launches an invocation for each item of a range, as many of them at a time as a grid holds. */
+function launchItems(
+  operation: Operation,
+  limits: GpuLimits,
+  [first, last]: readonly [number, number],
+  launch: Omit<Launch, "grid">,
+): void {
+  const step = limits.maxComputeWorkgroupsPerDimension * SCAN_THREADS;
+  for (let start = first; start < last; start += step) {
+    const end = Math.min(last, start + step);
+    const params = { ...launch.params, start, end };
+    operation.launch({ ...launch, params, grid: [Math.ceil((end - start) / SCAN_THREADS), 1, 1] });
+  }
+}

@@ -1,0 +1,100 @@
+import { elementBytes } from "../../gpu/dtype.ts";
+import type { GpuLimits } from "../../gpu/limits.ts";
+import { ELEMENT_BYTES } from "../../kernels/scan/element.ts";
+import type { PlanDevice } from "../attention/schedule.ts";
+import { chunksOf, type Round, roundsOf } from "../segments.ts";
+import type { ScanProblem } from "./problem.ts";
+
+/** How a scan will be computed; no GPU was touched. */
+export interface ScanPlan {
+  readonly rounds: readonly Round[];
+  /** Whether sequences have elements: from states, for states, or for the next round. */
+  readonly carried: boolean;
+}
+
+/** Invocations that fill a GPU: with fewer of them, chunks in parallel are worth reading twice. */
+const FULL = 32_768;
+
+/** Chooses the mode, and cuts sequences where a driver would end a loop or refuse a binding. */
+export function planScan(
+  problem: ScanProblem,
+  device: Pick<PlanDevice, "adapter" | "limits">,
+): ScanPlan {
+  const { bounds, reverse, initial, final } = problem;
+  const { limits } = device;
+  const sequences = bounds.slice(1).map((end, n) => ({ first: bounds[n], end, state: n }));
+  const chunk = chunked(problem, device);
+  checkRows(problem, limits);
+  const longest = chunk
+    ? tokensOfChunks(problem, limits)
+    : Math.min(0.9 * limits.maxLoopIterations, tokensOfBinding(problem, limits));
+  const uncut = Math.max(1, problem.length);
+  const rounds = roundsOf(sequences, Math.floor(Math.min(longest, uncut)), reverse).map((pieces) =>
+    chunk ? chunksOf(pieces, problem) : { pieces, chunks: null, chunkRanges: [] }
+  );
+  const carried = initial || final || rounds.length > 1;
+  if (carried || chunk) checkElements(problem, limits);
+  return { rounds, carried };
+}
+
+/** Vec4 columns of a token, each of which has an element. */
+export function itemsOf({ heads, width }: Pick<ScanProblem, "heads" | "width">): number {
+  return heads * Math.ceil(width / 4);
+}
+
+/** Elements that each tensor has for a token and head. */
+export function rowWidths({ width }: Pick<ScanProblem, "width">): Record<string, number> {
+  return { a: width, b: width, x: width, s: 1, v: width, out: width };
+}
+
+/** Tokens whose rows one binding holds. */
+export function tokensOfBinding(
+  { heads, width, elem, weightElem }: ScanProblem,
+  { maxStorageBufferBindingSize: largest, minStorageBufferOffsetAlignment: alignment }: GpuLimits,
+): number {
+  const tokens = [elem, weightElem].map((stored) => {
+    const row = width * elementBytes(stored);
+    // bindings start at whole rows that are aligned
+    const before = row % alignment === 0 ? 0 : row * alignment;
+    return (largest - before) / (heads * row);
+  });
+  return Math.floor(Math.min(...tokens));
+}
+
+/** Whether chunks are computed in parallel: asked for, or a device would otherwise idle. */
+function chunked(
+  { mode, bounds, length, chunkSize, ...sizes }: ScanProblem,
+  { adapter }: Pick<PlanDevice, "adapter">,
+): boolean {
+  if (mode !== "auto") return mode === "chunk";
+  const invocations = (bounds.length - 1) * itemsOf(sizes);
+  return !adapter.software && length >= 4 * chunkSize && invocations < FULL;
+}
+
+/** Tokens of a sequence whose chunks one binding holds, and one loop carries. */
+function tokensOfChunks(problem: ScanProblem, limits: GpuLimits): number {
+  const { bounds, chunkSize } = problem;
+  const sequences = Math.max(1, bounds.length - 1);
+  const elements = limits.maxStorageBufferBindingSize / (ELEMENT_BYTES * itemsOf(problem));
+  const chunks = Math.min(elements / sequences, 0.9 * limits.maxLoopIterations);
+  return Math.max(1, Math.floor(chunks)) * chunkSize;
+}
+
+/** The rows of a token are bound whole. */
+function checkRows(problem: ScanProblem, limits: GpuLimits): void {
+  if (tokensOfBinding(problem, limits) >= 1) return;
+  throw new RangeError(
+    `Cannot plan a scan as a token must fit one binding: it has ${
+      problem.heads * problem.width
+    } channels, the device allows ${limits.maxStorageBufferBindingSize} bytes`,
+  );
+}
+
+/** The elements of sequences are bound whole. */
+function checkElements(problem: ScanProblem, limits: GpuLimits): void {
+  const bytes = ELEMENT_BYTES * (problem.bounds.length - 1) * itemsOf(problem);
+  if (bytes <= limits.maxStorageBufferBindingSize) return;
+  throw new RangeError(
+    `Cannot plan a scan as what all sequences carry must fit one binding: it has ${bytes} bytes, the device allows ${limits.maxStorageBufferBindingSize}`,
+  );
+}
