@@ -4,14 +4,17 @@ import { attentionGroups, type CaseGroup, randomGroup } from "./cases.ts";
 import { caseName, checkCase } from "./attention_case.ts";
 import { checkedSchedules } from "./attention_flags.ts";
 import { type Arguments, type Command, EXIT, UsageError } from "./command.ts";
+import { FAMILIES } from "./families.ts";
+import { familyGroups } from "./family_cases.ts";
 import { TOLERANCE } from "./host_tensor.ts";
 import { mergeGroup } from "./merge_cases.ts";
 import { neighborhoodGroups } from "./neighborhood_cases.ts";
 import { nearest } from "../gpu/options.ts";
-import { type CheckGroup, checkItem, type Outcome } from "./outcome.ts";
+import { caseItems, type CheckGroup, type CheckSelection, type Outcome } from "./outcome.ts";
 import { figure, paint, print, printJson, Progress } from "./output.ts";
 import { PROPERTIES } from "./properties.ts";
 import { recurrenceGroups } from "./recurrence_cases.ts";
+import { scanGroups } from "./scan_cases.ts";
 
 interface GroupOutcome {
   readonly operator: string;
@@ -26,8 +29,10 @@ const OPERATORS = [
   "mergeAttention",
   "neighborhoodAttention",
   "recurrence",
+  ...Object.keys(FAMILIES),
+  ...["scan", "logCumsumExp", "softmaxScan"],
   "platform",
-] as const;
+];
 
 /** `check`: every operator, schedule and dtype against float64. */
 export const check: Command = {
@@ -60,13 +65,8 @@ export const check: Command = {
 };
 
 /** What the arguments ask for. */
-interface Selection {
+interface Selection extends CheckSelection {
   readonly operators: readonly string[];
-  readonly quick: boolean;
-  readonly dtype: "f32" | "f16" | undefined;
-  /** How many random problems, and the seed of the first. */
-  readonly cases: number;
-  readonly seed: number;
 }
 
 function parseSelection(args: Arguments): Selection {
@@ -87,29 +87,30 @@ function parseSelection(args: Arguments): Selection {
   };
 }
 
-function chooseWork({ operators, ...selection }: Selection, gpu: Gpu): CheckGroup[] {
-  const { quick, dtype, cases, seed } = selection;
+function chooseWork(selection: Selection, gpu: Gpu): CheckGroup[] {
+  const { operators, quick, cases, seed } = selection;
   const schedules = checkedSchedules(gpu);
   const kinds = [...new Set(schedules.map((name) => name.split("-", 1)[0]))];
   const groups = attentionGroups(schedules, randomGroup(cases, seed))
     .filter((group) => group.quick || !quick)
-    .map((group) => attentionWork(group, dtype));
-  const neighborhoods = neighborhoodGroups({ ...selection, kinds });
-  const recurrences = recurrenceGroups(gpu, selection);
-  return [...PROPERTIES, mergeGroup(dtype), ...groups, ...neighborhoods, ...recurrences]
-    .filter(({ operator, items }) => operators.includes(operator) && items.length > 0);
+    .map((group) => attentionWork(group, selection));
+  return [
+    ...PROPERTIES,
+    mergeGroup(selection),
+    ...groups,
+    ...neighborhoodGroups(kinds, selection),
+    ...recurrenceGroups(gpu, selection),
+    ...familyGroups(selection),
+    ...scanGroups(selection),
+  ].filter(({ operator, items }) => operators.includes(operator) && items.length > 0);
 }
 
-function attentionWork({ name, cases }: CaseGroup, dtype: "f32" | "f16" | undefined): CheckGroup {
-  const items = cases
-    .filter((c) => dtype === undefined || c.dtype === dtype)
-    .map((c) =>
-      checkItem(
-        caseName(c),
-        TOLERANCE[c.dtype],
-        async (gpu) => (await checkCase(gpu, c)).ratio,
-      )
-    );
+function attentionWork({ name, cases }: CaseGroup, selection: CheckSelection): CheckGroup {
+  const items = caseItems(cases, selection, {
+    nameOf: caseName,
+    tolerance: TOLERANCE,
+    errorOf: async (gpu, c) => (await checkCase(gpu, c)).ratio,
+  });
   return { operator: "attention", group: name, items };
 }
 

@@ -4,7 +4,7 @@ import { mergeAttention } from "../ops/merge/mod.ts";
 import { mergeAttention as reference } from "../reference/mod.ts";
 import { compareHeads } from "./compare.ts";
 import { type HostTensor, hostTensor, TOLERANCE } from "./host_tensor.ts";
-import { type CheckGroup, checkItem } from "./outcome.ts";
+import { caseItems, type CheckGroup, type CheckSelection } from "./outcome.ts";
 import { Random } from "./random.ts";
 
 /** Parts of `[1, 50, 3, valueDim]` outputs to merge; a quarter of the rows saw no key. */
@@ -23,17 +23,13 @@ const CASES: readonly MergeCase[] = [
 ];
 const [TOKENS, HEADS] = [50, 3];
 
-/** Merging partial results against float64, in one dtype or in both. */
-export function mergeGroup(dtype: "f32" | "f16" | undefined): CheckGroup {
-  const items = CASES
-    .filter((c) => dtype === undefined || c.dtype === dtype)
-    .map((c) =>
-      checkItem(
-        `${c.parts} parts, Dv ${c.valueDim}, ${c.dtype}`,
-        TOLERANCE[c.dtype],
-        (gpu) => errorOf(gpu, c),
-      )
-    );
+/** Merging partial results against float64. */
+export function mergeGroup(selection: CheckSelection): CheckGroup {
+  const items = caseItems(CASES, selection, {
+    nameOf: ({ parts, valueDim, dtype }) => `${parts} parts, Dv ${valueDim}, ${dtype}`,
+    tolerance: TOLERANCE,
+    errorOf,
+  });
   return { operator: "mergeAttention", group: "parts", items };
 }
 

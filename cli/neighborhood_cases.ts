@@ -1,11 +1,10 @@
-import type { CheckGroup } from "./outcome.ts";
-import { checkItem } from "./outcome.ts";
 import { TOLERANCE } from "./host_tensor.ts";
 import {
   checkNeighborhood,
   type NeighborhoodCase,
   neighborhoodCaseName,
 } from "./neighborhood_case.ts";
+import { caseItems, type CheckGroup, type CheckSelection } from "./outcome.ts";
 import { Random } from "./random.ts";
 import { unfusedItem } from "./unfused_case.ts";
 
@@ -94,25 +93,20 @@ const RARE: readonly Part[] = [
   { layout: [10, 20, 24], pattern: { windowSize: [10, 9, 12], stride: [1, 3, 4] } },
 ];
 
-/** Everything about neighborhoods, in one dtype or in both. */
+/** Everything about neighborhoods, for the kinds of schedules that the adapter has. */
 export function neighborhoodGroups(
-  { kinds, quick, dtype, cases, seed }: {
-    /** Kinds of schedules that the adapter has. */
-    kinds: readonly string[];
-    quick: boolean;
-    dtype: "f32" | "f16" | undefined;
-    cases: number;
-    seed: number;
-  },
+  kinds: readonly string[],
+  selection: CheckSelection,
 ): CheckGroup[] {
+  const { quick, dtype, cases, seed } = selection;
   const group = (name: string, parts: readonly Part[]): CheckGroup => ({
     operator: "neighborhoodAttention",
     group: name,
-    items: parts.map(caseOf)
-      .filter((c) => dtype === undefined || c.dtype === dtype)
-      .map((c) =>
-        checkItem(neighborhoodCaseName(c), TOLERANCE[c.dtype], (gpu) => checkNeighborhood(gpu, c))
-      ),
+    items: caseItems(parts.map(caseOf), selection, {
+      nameOf: neighborhoodCaseName,
+      tolerance: TOLERANCE,
+      errorOf: checkNeighborhood,
+    }),
   });
   const scheduled = quick ? SCHEDULED.slice(0, 1) : SCHEDULED;
   const unfused = RANKS.flatMap(([, parts]) => parts.slice(0, quick ? 1 : 2))

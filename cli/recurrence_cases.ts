@@ -1,6 +1,6 @@
 import type { Gpu } from "../gpu/device.ts";
 import { recurrenceScheduleName, recurrenceSchedules } from "../ops/recurrence/schedule.ts";
-import { type CheckGroup, checkItem } from "./outcome.ts";
+import { caseItems, type CheckGroup, type CheckSelection } from "./outcome.ts";
 import { Random } from "./random.ts";
 import {
   checkRecurrence,
@@ -87,28 +87,17 @@ const SCHEDULED: readonly Part[] = [
   { gate: "token", heads: 2, qHeads: 4, kHeads: 1, dtype: "f16", ...CHUNK },
 ];
 
-/** Everything about the engine of recurrences, in one dtype or in both. */
-export function recurrenceGroups(
-  gpu: Gpu,
-  { quick, dtype, cases, seed }: {
-    quick: boolean;
-    dtype: "f32" | "f16" | undefined;
-    cases: number;
-    seed: number;
-  },
-): CheckGroup[] {
+/** Everything about the engine of recurrences. */
+export function recurrenceGroups(gpu: Gpu, selection: CheckSelection): CheckGroup[] {
+  const { quick, cases, seed } = selection;
   const group = (name: string, parts: readonly Part[]): CheckGroup => ({
     operator: "recurrence",
     group: name,
-    items: parts.map(caseOf)
-      .filter((c) => dtype === undefined || c.dtype === dtype)
-      .map((c) =>
-        checkItem(
-          recurrenceCaseName(c),
-          RECURRENCE_TOLERANCE[c.dtype],
-          (gpu) => checkRecurrence(gpu, c),
-        )
-      ),
+    items: caseItems(parts.map(caseOf), selection, {
+      nameOf: recurrenceCaseName,
+      tolerance: RECURRENCE_TOLERANCE,
+      errorOf: checkRecurrence,
+    }),
   });
   const forms = quick ? [CHUNK] : [LOOP, CHUNK];
   const formed = (parts: readonly Part[]): Part[] =>

@@ -1,0 +1,139 @@
+import type { Tensor } from "../gpu/tensor.ts";
+import * as library from "../ops/recurrence/mod.ts";
+import * as reference from "../reference/mod.ts";
+import type { Random } from "./random.ts";
+
+/** What a tensor of a case looks like. */
+export type Drawing =
+  | "normal" // standard normal
+  | "positive" // its absolute value
+  | "gate" // logsigmoid(normal) / 16
+  | "decay" // −e^normal
+  | "reset" // 0, −20, −1e4, −1e30 or −∞
+  | "uniform" // 0 to 1
+  | "rates" // −1 to −0.1
+  | "open" // 30
+  | "shut" // −30
+  | "saturated" // 30 or −30
+  | "mixed"; // normal, 30 or −30
+
+/** Draws an element of a tensor. */
+export const DRAWINGS: Readonly<Record<Drawing, (random: Random) => number>> = {
+  normal: (random) => random.normal(),
+  positive: (random) => Math.abs(random.normal()),
+  gate: (random) => -Math.log1p(Math.exp(-random.normal())) / 16,
+  decay: (random) => -Math.exp(random.normal()),
+  reset: (random) => random.pick([0, 0, 0, -20, -1e4, -1e30, -Infinity]),
+  uniform: (random) => random.next(),
+  rates: (random) => -0.1 - 0.9 * random.next(),
+  open: () => 30,
+  shut: () => -30,
+  saturated: (random) => random.pick([30, -30]),
+  mixed: (random) => random.pick([random.normal(), 30, -30]),
+};
+
+/** A tensor of a family. */
+export interface FamilyTensor {
+  /** B, T, N sequences, HQ, HK, HV, K, V, and what feature maps make of K: `"B T HQ K"`. */
+  readonly axes: string;
+  /** Normal by default. */
+  readonly draw?: Drawing;
+  /** That of the case by default. */
+  readonly dtype?: "f32";
+}
+
+/** Tensors by name. */
+export type FamilyTensors = Readonly<Record<string, FamilyTensor>>;
+
+/** Options that are no tensors. */
+export type FamilyOptions = Readonly<Record<string, unknown>>;
+
+/** A named recurrence: its tensors, the operators of the library and the oracle. */
+export interface Family {
+  /** Those that it must have, in order. */
+  readonly parameters: FamilyTensors;
+  /** Options that are tensors, except the state. */
+  readonly optional?: FamilyTensors;
+  /** The initial state, by names with a dot where it is a record; one tensor by default. */
+  readonly state?: (options: FamilyOptions) => FamilyTensors;
+  readonly operator: (...args: never[]) => { readonly finalState?: object };
+  readonly step: (...args: never[]) => Tensor;
+  readonly reference: (...args: never[]) => object;
+}
+
+/** The usual initial state. */
+export const STATE: FamilyTensors = { initialState: { axes: "N HV K V", dtype: "f32" } };
+
+const QUERIES: FamilyTensors = { q: { axes: "B T HQ K" } };
+const VALUES: FamilyTensors = { v: { axes: "B T HV V" } };
+const QKV: FamilyTensors = { ...QUERIES, k: { axes: "B T HK K" }, ...VALUES };
+
+/** The state of so many rows, a record of it and the running sum of the keys where there is one. */
+const stateOf = (rows: string, normalize: boolean): FamilyTensors =>
+  normalize
+    ? {
+      "initialState.s": { axes: `N HV ${rows} V`, dtype: "f32" },
+      "initialState.z": { axes: `N HV ${rows}`, dtype: "f32", draw: "positive" },
+    }
+    : { initialState: { axes: `N HV ${rows} V`, dtype: "f32" } };
+
+/** Rows of the state by feature map, where they are not K. */
+const FEATURES: Readonly<Record<string, string>> = { taylor2: "TAYLOR", hedgehog: "HEDGEHOG" };
+
+/** The named recurrences. */
+export const FAMILIES: Readonly<Record<string, Family>> = {
+  linearAttention: {
+    parameters: QKV,
+    state: ({ featureMap = "identity", normalize = featureMap !== "identity" }) =>
+      stateOf(FEATURES[String(featureMap)] ?? "K", normalize === true),
+    ...{ operator: library.linearAttention, step: library.linearAttentionStep },
+    reference: reference.linearAttention,
+  },
+  based: {
+    parameters: QKV,
+    state: () => stateOf("TAYLOR", true),
+    ...{ operator: library.based, step: library.basedStep, reference: reference.based },
+  },
+  retention: {
+    parameters: QKV,
+    ...{ operator: library.retention, step: library.retentionStep, reference: reference.retention },
+  },
+  lightningAttention: {
+    parameters: QKV,
+    ...{ operator: library.lightningAttention, step: library.lightningAttentionStep },
+    reference: reference.lightningAttention,
+  },
+  simpleGla: {
+    parameters: { ...QKV, g: { axes: "B T HV", draw: "gate" } },
+    ...{ operator: library.simpleGla, step: library.simpleGlaStep, reference: reference.simpleGla },
+  },
+  gla: {
+    parameters: { ...QKV, g: { axes: "B T HV K", draw: "gate" } },
+    optional: { gv: { axes: "B T HV V", draw: "gate" } },
+    ...{ operator: library.gla, step: library.glaStep, reference: reference.gla },
+  },
+  hgrn2: {
+    parameters: { ...QUERIES, f: QKV.k, ...VALUES },
+    optional: { lowerBound: { axes: "HK K", draw: "uniform" } },
+    ...{ operator: library.hgrn2, step: library.hgrn2Step, reference: reference.hgrn2 },
+  },
+  mamba2: {
+    parameters: {
+      x: VALUES.v,
+      dt: { axes: "B T HV", draw: "uniform" },
+      a: { axes: "HV", draw: "rates" },
+      b: QKV.k,
+      c: QUERIES.q,
+    },
+    optional: { d: { axes: "HV" }, z: VALUES.v, dtBias: { axes: "HV" } },
+    ...{ operator: library.mamba2, step: library.mamba2Step, reference: reference.mamba2 },
+  },
+  rwkv6: {
+    parameters: {
+      ...{ r: QUERIES.q, k: QKV.k, ...VALUES },
+      w: { axes: "B T HV K", draw: "decay" },
+      u: { axes: "HK K" },
+    },
+    ...{ operator: library.rwkv6, step: library.rwkv6Step, reference: reference.rwkv6 },
+  },
+};

@@ -1,0 +1,134 @@
+import { lightningSlopes } from "../ops/recurrence/mod.ts";
+import { FAMILIES } from "./families.ts";
+import { checkFamily, type FamilyCase, familyCaseName } from "./family_case.ts";
+import { caseItems, type CheckGroup, type CheckSelection } from "./outcome.ts";
+import { Random } from "./random.ts";
+import { RECURRENCE_TOLERANCE } from "./recurrence_case.ts";
+
+type Part = Partial<FamilyCase>;
+
+const LOOP = { mode: "loop" };
+const CHUNK = { mode: "chunk", chunkSize: 16 };
+
+/** Sequences that are empty, of one token, of less than a chunk and of several. */
+const PACKED = [0, 0, 1, 1, 18, 70, 70];
+
+/** What each family must get right with its own defaults; `--quick` takes the first two. */
+const FORMS: readonly Part[] = [
+  { cuSeqlens: PACKED, sequence: LOOP },
+  { cuSeqlens: PACKED, sequence: { ...CHUNK, reverse: true } },
+  { sequence: { ...LOOP, reverse: true } },
+  { sequence: CHUNK },
+  { sequence: CHUNK, dtype: "f16", batch: 2 },
+  { sequence: LOOP, heads: 4, qHeads: 2, kHeads: 2, initial: false },
+];
+
+/** What a family has of its own; `--quick` and steps take the first of each. */
+const OWN: Readonly<Record<string, readonly Part[]>> = {
+  linearAttention: [
+    { options: { featureMap: "elu1" } },
+    { options: { featureMap: "relu" } },
+    { options: { featureMap: "exp" } },
+    { options: { featureMap: "taylor2" }, keyDim: 5 },
+    {
+      options: { normalize: true },
+      tensors: { q: { draw: "positive" }, k: { draw: "positive" } },
+    },
+    { options: { featureMap: "elu1", normalize: false } },
+    { options: { featureMap: "relu", normalize: false } },
+    { options: { featureMap: "exp", normalize: false } },
+  ],
+  based: [{ options: { scale: 0.3, eps: 1e-3 } }],
+  retention: [{ options: { scale: 0.5 } }],
+  lightningAttention: [
+    { options: { slopes: lightningSlopes(2, { layer: 1, layers: 4 }) } },
+  ],
+  simpleGla: [
+    { tensors: { g: { draw: "reset" } } },
+    { tensors: { g: { axes: "HV" } } },
+  ],
+  gla: [
+    { tensors: { gv: {}, g: { draw: "reset" } } },
+    { tensors: { gv: { draw: "reset" } } },
+  ],
+  hgrn2: [
+    { tensors: { f: { draw: "mixed" } }, options: { lowerBound: 0.3 } },
+    { tensors: { f: { draw: "saturated" } } },
+    { tensors: { f: { draw: "saturated" } }, options: { lowerBound: 0.9 } },
+    { tensors: { f: { draw: "open" } }, initial: false, dtype: "f32" }, // outputs of 1e-13
+    { tensors: { f: { draw: "shut" } } },
+    { tensors: { f: { draw: "mixed" }, lowerBound: {} } },
+  ],
+  mamba2: [
+    {
+      options: { dtSoftplus: true, dtLimits: [0.1, 2], stateLayout: "vk", scale: 0.25 },
+      tensors: { dtBias: {}, d: { axes: "HV V" }, z: {}, initialState: { axes: "N HV V K" } },
+    },
+    { options: { dtSoftplus: true }, tensors: { dt: { draw: "normal" }, dtBias: {} } },
+    { options: { dtLimits: [0.2, 0.6] }, tensors: { dt: { dtype: "f32" } }, dtype: "f16" },
+    { tensors: { d: {} }, heads: 4, qHeads: 2, kHeads: 2 },
+  ],
+  rwkv6: [{ tensors: { w: { draw: "reset" } }, options: { scale: 1 } }],
+};
+
+/** Four tokens one by one behind chunks of the others. */
+const STEPS: Part = { batch: 2, length: 40, steps: 4, sequence: CHUNK };
+
+/** The named recurrences, against the oracles of the same names. */
+export function familyGroups(selection: CheckSelection): CheckGroup[] {
+  return Object.keys(FAMILIES).flatMap((family) =>
+    Object.entries(partsOf(family, selection)).map(([group, parts]) => ({
+      operator: family,
+      group,
+      items: caseItems(parts.map((part) => caseOf(family, part)), selection, {
+        nameOf: familyCaseName,
+        tolerance: RECURRENCE_TOLERANCE,
+        errorOf: checkFamily,
+      }),
+    }))
+  );
+}
+
+/** The cases of a family by group. */
+function partsOf(
+  family: string,
+  { quick, cases, seed }: CheckSelection,
+): Record<string, readonly Part[]> {
+  const own = OWN[family] ?? [];
+  const forms = quick ? [CHUNK] : [LOOP, CHUNK];
+  const steps = [...own.slice(0, 1), {}].map((part) => ({ ...part, ...STEPS }));
+  return {
+    sequences: quick ? FORMS.slice(0, 2) : FORMS,
+    options: (quick ? own.slice(0, 1) : own)
+      .flatMap((part) => forms.map((sequence) => ({ ...part, sequence }))),
+    steps: quick ? steps.slice(0, 1) : steps,
+    [`random, seed ${seed}`]: randomParts(own, Math.ceil(cases / (quick ? 24 : 12)), seed),
+  };
+}
+
+/** Seeded random problems with the defaults of a family or with what it has of its own. */
+function randomParts(own: readonly Part[], count: number, seed: number): Part[] {
+  const random = new Random(seed);
+  return Array.from({ length: count }, (_, index) => {
+    const length = random.integer(1, 100);
+    const cuts = [random.integer(0, length), random.integer(0, length)].sort((a, b) => a - b);
+    const kHeads = random.integer(1, 2);
+    return {
+      seed: seed + index,
+      ...(random.next() < 0.5 ? { cuSeqlens: [0, ...cuts, length] } : { batch: 2 }),
+      ...{ length, kHeads, qHeads: kHeads, initial: random.next() < 0.5 },
+      dtype: random.pick(["f32", "f16"] as const),
+      ...random.pick([{}, ...own]),
+      sequence: { ...random.pick([LOOP, CHUNK]), reverse: random.next() < 0.5 },
+    };
+  });
+}
+
+function caseOf(family: string, part: Part): FamilyCase {
+  return {
+    ...{ family, batch: 1, length: 70, heads: 2, qHeads: 2, kHeads: 2, keyDim: 16, valueDim: 24 },
+    ...{ dtype: "f32", seed: 1, initial: true },
+    ...(family === "based" && { keyDim: 5 }), // of 21 features
+    ...part,
+  };
+}
