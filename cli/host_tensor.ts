@@ -1,3 +1,4 @@
+import { volume } from "../gpu/dtype.ts";
 import type { ReferenceTensor } from "../reference/mod.ts";
 
 /** What the inputs of a case look like. */
@@ -20,7 +21,7 @@ export function hostTensor(
   shape: readonly number[],
   next: () => number,
 ): HostTensor {
-  const length = shape.reduce((product, size) => product * size, 1);
+  const length = volume(shape);
   const data = dtype === "f16" ? new Float16Array(length) : new Float32Array(length);
   for (let i = 0; i < length; i++) data[i] = next();
   return { data, shape };

@@ -1,4 +1,5 @@
 import type { Gpu } from "../gpu/device.ts";
+import { elementBytes, volume } from "../gpu/dtype.ts";
 import { neighborhoodAxes } from "../ops/neighborhood/axes.ts";
 import { type NeighborhoodPlan, planNeighborhood } from "../ops/neighborhood/plan.ts";
 import { neighborhoodProblemOf } from "../ops/neighborhood/problem.ts";
@@ -30,7 +31,7 @@ export const NEIGHBORHOOD_SWEEPS: SweepKeys<NeighborhoodCase> = {
 /** A case of neighborhood attention as a workload. */
 export function neighborhoodWorkload(c: NeighborhoodCase): Workload {
   const { batch, heads, kvHeads, headDim, valueDim, layout, additional = 0 } = c;
-  const tokens = product(layout);
+  const tokens = volume(layout);
   const axes = axesOf(c);
   const rows = tokens * heads + (tokens + additional) * kvHeads;
   return {
@@ -39,7 +40,7 @@ export function neighborhoodWorkload(c: NeighborhoodCase): Workload {
     name: neighborhoodCaseName(c),
     tolerance: TOLERANCE[c.dtype],
     flops: 2 * batch * heads * (visiblePairs(axes) + tokens * additional) * (headDim + valueDim),
-    bytes: (c.dtype === "f16" ? 2 : 4) * batch * rows * (headDim + valueDim),
+    bytes: elementBytes(c.dtype) * batch * rows * (headDim + valueDim),
     rivals: {
       naive: () => neighborhoodWorkload({ ...c, schedule: "naive" }),
       // the softmax between the halves is the baseline's, which reads f32
@@ -88,7 +89,7 @@ function axesOf({ layout, pattern }: NeighborhoodCase): ReturnType<typeof neighb
 /** All tokens see each other. */
 function denseCase(c: NeighborhoodCase): Parameters<typeof attentionWorkload>[0] {
   const { batch, heads, kvHeads, headDim, valueDim, dtype, inputs, seed, layout } = c;
-  const tokens = product(layout);
+  const tokens = volume(layout);
   const sizes = { batch, qLen: tokens, kvLen: tokens, heads, kvHeads, headDim, valueDim };
   return { ...sizes, dtype, inputs, seed, lse: false };
 }
@@ -117,7 +118,7 @@ export function spotCheckNeighborhood(
   out: ArrayLike<number>,
 ): number {
   const axes = axesOf(c);
-  const tokens = product(c.layout);
+  const tokens = volume(c.layout);
   const { q, k, v, additionalKeys, additionalValues } = inputs;
   const mask = (query: number, keys: Float32Array): void => {
     keys.fill(-Infinity, 0, tokens);
@@ -149,8 +150,4 @@ function joined(batch: number, own: HostTensor, additional?: HostTensor): HostTe
     data.set(additional.data.subarray(b * extra, (b + 1) * extra), b * (size + extra) + size);
   }
   return { data, shape: [batch, (size + extra) / (heads * dim), heads, dim] };
-}
-
-function product(sizes: readonly number[]): number {
-  return sizes.reduce((result, size) => result * size, 1);
 }

@@ -42,6 +42,7 @@ export interface Profile {
   readonly ratioToBound?: number;
   /** Of operators whose time grows with the tokens alone. */
   readonly tokensPerSecond?: number;
+  readonly bytesPerToken?: number;
 }
 
 /** Slow as rivals are, a few runs tell their times. */
@@ -233,6 +234,7 @@ const EXTRA_COLUMNS: readonly (readonly [string, (p: Profile) => string | undefi
   ["over unfused", (p) => cell(p.unfusedMs && p.unfusedMs / p.medianMs, "x")],
   ["over dense", (p) => cell(p.speedupOverDense, "x")],
   ["over attention", (p) => cell(p.attentionMs && p.attentionMs / p.medianMs, "x")],
+  ["bytes/token", (p) => cell(p.bytesPerToken, "")],
   ["tokens/s", (p) => cell(p.tokensPerSecond, "")],
   ["work bound", (p) => cell(p.workBound, "x")],
   ["of bound", (p) => cell(p.ratioToBound && 100 * p.ratioToBound, "%")],

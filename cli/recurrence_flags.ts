@@ -14,6 +14,7 @@ export const GATED_FLAGS: Readonly<Record<string, Flag>> = {
   dtype: SIZE_FLAGS.dtype,
   mode: { value: "auto|loop|chunk", help: "how tokens are walked, auto by default" },
   "chunk-size": { value: "16|32|64", help: "tokens of a chunk, 64 by default" },
+  state: { help: "find a state and leave one, as a step of decoding does with --length 1" },
   schedule: SIZE_FLAGS.schedule,
 };
 
@@ -59,6 +60,7 @@ export function gatedCaseOf(args: Arguments, gate: RecurrenceCase["gate"]): Recu
     gates: "gentle",
     seed: 1,
     ...(mode && { mode }),
+    ...(args.has("state") && { initial: true, final: true }),
     ...(chunkSize && { chunkSize: Number(chunkSize) as 16 | 32 | 64 }),
     ...(schedule !== undefined && { schedule }),
   };

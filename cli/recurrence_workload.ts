@@ -1,7 +1,10 @@
 import type { Gpu } from "../gpu/device.ts";
+import { elementBytes, volume } from "../gpu/dtype.ts";
+import type { Tensor } from "../gpu/tensor.ts";
 import { planRecurrence } from "../ops/recurrence/plan.ts";
 import { recurrenceScheduleName, recurrenceSchedules } from "../ops/recurrence/schedule.ts";
 import { attentionWorkload } from "./attention_workload.ts";
+import { flattened } from "./records.ts";
 import {
   loadRecurrence,
   RECURRENCE_TOLERANCE,
@@ -17,8 +20,8 @@ import {
 import type { SweepKeys } from "./sweep.ts";
 import type { LoadedWorkload, Workload } from "./workload.ts";
 
-/** A case that runs forwards, each row of the batch as one sequence, and returns the output alone. */
-export type RecurrenceProfile = Omit<RecurrenceCase, "cuSeqlens" | "reverse" | "final">;
+/** A case that runs forwards, each row of the batch as one sequence. */
+export type RecurrenceProfile = Omit<RecurrenceCase, "cuSeqlens" | "reverse">;
 
 /** Sizes that a sweep of a recurrence may change. */
 export const RECURRENCE_SWEEPS: SweepKeys<RecurrenceProfile> = {
@@ -37,6 +40,7 @@ export function recurrenceWorkload(c: RecurrenceProfile, operator = "recurrence"
   const { batch, length, heads, qHeads, keyDim, valueDim } = c;
   const tokens = batch * length;
   const outHeads = Math.max(heads, qHeads);
+  const bytes = bytesOf(c);
   return {
     operator,
     problem: c,
@@ -44,7 +48,7 @@ export function recurrenceWorkload(c: RecurrenceProfile, operator = "recurrence"
     tolerance: RECURRENCE_TOLERANCE[c.dtype],
     // decay and write of each state, and a multiply-add for what each output reads
     flops: tokens * keyDim * valueDim * (4 * heads + 2 * outHeads),
-    bytes: inputBytes(c) + elementBytes(c.dtype) * tokens * outHeads * valueDim,
+    bytes,
     rivals: {
       naive: () => recurrenceWorkload({ ...c, schedule: "naive" }, operator),
       attention: () => attentionWorkload(attentionCase(c)),
@@ -55,19 +59,23 @@ export function recurrenceWorkload(c: RecurrenceProfile, operator = "recurrence"
     schedulesOn: (gpu) =>
       recurrenceSchedules(recurrenceProblemOf(gpu, c), gpu).map(recurrenceScheduleName),
     load: (gpu) => loadWorkload(gpu, c),
-    model: (_, medianMs) => ({ tokensPerSecond: 1000 * tokens / medianMs }),
+    model: (_, medianMs) => ({
+      tokensPerSecond: 1000 * tokens / medianMs,
+      bytesPerToken: bytes / tokens,
+    }),
   };
 }
 
-function inputBytes(c: RecurrenceProfile): number {
-  return Object.entries(recurrenceShapes(c)).reduce(
-    (sum, [name, shape]) => sum + elementBytes(recurrenceDType(c, name)) * product(shape),
-    0,
+/** Bytes of the inputs, of the output and of the state that is left, if any. */
+function bytesOf(c: RecurrenceProfile): number {
+  const { batch, length, heads, qHeads, keyDim, valueDim, dtype, normalize, final } = c;
+  const inputs = Object.entries(recurrenceShapes(c)).map(
+    ([name, shape]) => elementBytes(recurrenceDType(c, name)) * volume(shape),
   );
-}
-
-function elementBytes(dtype: "f32" | "f16"): number {
-  return dtype === "f16" ? 2 : 4;
+  const out = elementBytes(dtype) * batch * length * Math.max(heads, qHeads) * valueDim;
+  const columns = valueDim + (normalize ? 1 : 0); // of S, and the running sum of the keys
+  const finalState = final ? elementBytes("f32") * batch * heads * keyDim * columns : 0;
+  return inputs.reduce((sum, bytes) => sum + bytes, out + finalState);
 }
 
 /** Causal attention over the same tokens. */
@@ -82,7 +90,7 @@ function attentionCase(c: RecurrenceProfile): Parameters<typeof attentionWorkloa
 function loadWorkload(gpu: Gpu, c: RecurrenceProfile): LoadedWorkload {
   const loaded = loadRecurrence(gpu, c);
   return {
-    compute: () => [loaded.compute().out],
+    compute: () => Object.values(flattened<Tensor>(loaded.compute())),
     errorOf: (out) => spotCheckRecurrence(c, loaded.inputs, out),
     [Symbol.dispose]: () => loaded[Symbol.dispose](),
   };
@@ -101,13 +109,13 @@ export function spotCheckRecurrence(
   const affordable = Math.floor(BUDGET / (batch * heads * keyDim * valueDim));
   const tokens = Math.min(length, Math.max(1, affordable));
   const shape = [batch, length, Math.max(heads, qHeads), valueDim];
+  const hasTokens = (name: string): boolean =>
+    ["q", "k", "v", "gv"].includes(name) || (name === "g" && c.gate !== "head");
   const cut = Object.entries(inputs).map(([name, tensor]) => [
     name,
-    tensor.shape[0] === batch && tensor.shape[1] === length && tensor.shape.length > 2
-      ? firstTokens(tensor, tokens)
-      : tensor,
+    hasTokens(name) ? firstTokens(tensor, tokens) : tensor,
   ]);
-  return recurrenceError({ ...c, length: tokens }, Object.fromEntries(cut), {
+  return recurrenceError({ ...c, length: tokens, final: false }, Object.fromEntries(cut), {
     out: firstTokens({ data: out as Float32Array, shape }, tokens).data,
   });
 }
@@ -115,15 +123,11 @@ export function spotCheckRecurrence(
 /** The first tokens of each row of a `[B, T, …]` tensor. */
 function firstTokens({ data, shape }: RecurrenceInput, tokens: number): RecurrenceInput {
   const [batch, length, ...row] = shape;
-  const width = product(row);
+  const width = volume(row);
   const first = new Float32Array(batch * tokens * width);
   for (let b = 0; b < batch; b++) {
     const start = b * length * width;
     first.set(data.subarray(start, start + tokens * width), b * tokens * width);
   }
   return { data: first, shape: [batch, tokens, ...row] };
-}
-
-function product(sizes: readonly number[]): number {
-  return sizes.reduce((result, size) => result * size, 1);
 }

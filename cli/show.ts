@@ -1,18 +1,24 @@
 import { ATTENTION_FLAGS } from "./attention_flags.ts";
 import { type Arguments, type Command, EXIT, UsageError } from "./command.ts";
 import { NEIGHBORHOOD_PROBLEM_FLAGS } from "./neighborhood_flags.ts";
+import { PROFILED } from "./profiled.ts";
 import {
   ATTENTION_PATTERN_FLAGS,
   NEIGHBORHOOD_PATTERN_FLAGS,
   showAttentionPattern,
   showNeighborhoodPattern,
 } from "./show_pattern.ts";
-import { showAttentionWgsl, showNeighborhoodWgsl } from "./show_wgsl.ts";
+import { showAttentionWgsl, showCallWgsl, showNeighborhoodWgsl } from "./show_wgsl.ts";
 
 /** Something that can be shown. */
 interface Shown {
   readonly flags: Command["flags"];
   run(args: Arguments): Promise<void>;
+}
+
+/** The shaders of an operator, for the problems of `profile`. */
+function callWgsl(operator: string): Shown {
+  return { flags: PROFILED[operator].flags, run: (args) => showCallWgsl(operator, args) };
 }
 
 /** What can be shown, by the words that name it. */
@@ -24,6 +30,9 @@ const SHOWN: Readonly<Record<string, Shown>> = {
   },
   "wgsl attention": { flags: ATTENTION_FLAGS, run: showAttentionWgsl },
   "wgsl neighborhoodAttention": { flags: NEIGHBORHOOD_PROBLEM_FLAGS, run: showNeighborhoodWgsl },
+  "wgsl recurrence": callWgsl("recurrence"),
+  "wgsl simpleGla": callWgsl("simpleGla"),
+  "wgsl gla": callWgsl("gla"),
 };
 
 /** `show`: who sees whom, and shaders. */

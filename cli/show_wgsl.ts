@@ -1,6 +1,7 @@
 import type { Gpu } from "../gpu/device.ts";
 import type { Program } from "../gpu/program.ts";
 import { requestGpu } from "../gpu/request.ts";
+import { runtimeOf } from "../gpu/runtime.ts";
 import { attentionPrograms } from "../ops/attention/launch.ts";
 import { planAttention } from "../ops/attention/plan.ts";
 import { attentionProblemOf } from "../ops/attention/problem.ts";
@@ -12,6 +13,8 @@ import { attentionCaseOf } from "./attention_flags.ts";
 import type { Arguments } from "./command.ts";
 import { neighborhoodCaseOf } from "./neighborhood_flags.ts";
 import { print, printJson } from "./output.ts";
+import { profiledOperator } from "./profiled.ts";
+import { callOnce, type Workload } from "./workload.ts";
 
 /** What a device runs for a problem. */
 interface Shaders {
@@ -38,6 +41,24 @@ export async function showNeighborhoodWgsl(args: Arguments): Promise<void> {
       : attentionPrograms(plan.problem, plan.attention);
     return { schedule: plan.name, programs };
   });
+}
+
+/** `show wgsl` of an operator that `profile` knows: the shaders of a call. */
+export async function showCallWgsl(operator: string, args: Arguments): Promise<void> {
+  const [workload] = profiledOperator(operator).workloads(args).workloads;
+  await showWgsl(operator, args, (gpu) => ({
+    schedule: workload.scheduleOn(gpu),
+    programs: programsOf(gpu, workload),
+  }));
+}
+
+/** The programs that a call launches, each once; this Gpu launches nothing from then on. */
+function programsOf(gpu: Gpu, workload: Workload): Program[] {
+  const programs = new Map<string, Program>();
+  runtimeOf(gpu).recorder.launch = ({ program }) => void programs.set(program.code, program);
+  using loaded = workload.load(gpu);
+  callOnce(loaded);
+  return [...programs.values()];
 }
 
 async function showWgsl(

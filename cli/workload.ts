@@ -12,7 +12,7 @@ export interface Workload {
   readonly tolerance: number;
   /** Operations by the definition. */
   readonly flops: number;
-  /** Bytes that must move at least: inputs once, output once. */
+  /** Bytes that must move at least: inputs once, outputs once. */
   readonly bytes: number;
   /** Other ways to the same result, by what they are called; `naive` is one. */
   readonly rivals: Readonly<Record<string, () => Workload>>;

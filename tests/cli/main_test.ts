@@ -78,10 +78,12 @@ const HELP = {
     ...["dtype f32|f16", "mode auto|loop|chunk", "chunk-size 16|32|64", "schedule NAME"],
     ...["gate none|head|token|channel", "value-gate ", "bonus ", "normalize "],
   ],
-  "profile gla": ["length N", "mode auto|loop|chunk", "compare NAME,…"],
+  "profile gla": ["length N", "mode auto|loop|chunk", "state ", "compare NAME,…"],
   "simulate neighborhood": ["layout XxYxZ", "query-tile", "kv-tile", "placement"],
   show: ["q-len N", "dtype f32|f16", "schedule NAME", "layout XxYxZ", "out FILE"],
   "show wgsl attention": ["q-len N", "causal ", "schedule NAME"],
+  "show wgsl recurrence": ["length N", "gate none|head|token|channel", "normalize ", "state "],
+  "show wgsl gla": ["length N", "chunk-size 16|32|64", "schedule NAME", "state "],
   "show pattern attention": ["q-len N", "kv-len N", "causal ", "window L,R", "out FILE"],
   "show pattern neighborhoodAttention": [
     ...["layout XxYxZ", "window-size N|NxN…", "stride N|NxN…", "dilation N|NxN…"],
@@ -126,7 +128,7 @@ const MISTAKES: Readonly<Record<string, string>> = {
     '--sweep must be KEY=A..B with KEY among side, length, batch, heads, head-dim and 1 <= A <= B, current value is "t=1..2"',
   "profile attention --sweep t=8":
     '--sweep must be KEY=A..B with KEY among t, q-len, kv-len, batch, heads, head-dim and 1 <= A <= B, current value is "t=8"',
-  "profile gla --gate token": 'unknown flag "--gate", the nearest is "--batch"',
+  "profile gla --gate token": 'unknown flag "--gate", the nearest is "--state"',
   "profile recurrence --q-len 8 --compare attention":
     'unknown flag "--q-len", the nearest is "--json"',
   "profile recurrence --gate row":
@@ -171,7 +173,7 @@ Deno.test("main() exits 2 for something that cannot be shown", async () => {
   const called = await tessera(["show", "pattern"], NO_ADAPTER);
 
   const stderr =
-    'Cannot show "pattern": what can be shown is "pattern attention", "pattern neighborhoodAttention", "wgsl attention", "wgsl neighborhoodAttention"\n';
+    'Cannot show "pattern": what can be shown is "pattern attention", "pattern neighborhoodAttention", "wgsl attention", "wgsl neighborhoodAttention", "wgsl recurrence", "wgsl simpleGla", "wgsl gla"\n';
   assertEquals(called, { code: 2, stdout: "", stderr });
 });
 
@@ -472,6 +474,19 @@ Deno.test({
 });
 
 Deno.test({
+  name: "main() counts the state that a step reads and writes",
+  ignore,
+  async fn() {
+    const step = await json("profile gla --length 1 --state --heads 2 --key-dim 8 --runs 2");
+
+    // q, k, g, v and out, then a state twice
+    const bytes = 4 * 2 * (5 * 8 + 2 * 8 * 8);
+    assertEquals([step.bytes, step.bytesPerToken], [bytes, bytes]);
+    assert(Number(step.rmsErrorRatio) <= 1e-4);
+  },
+});
+
+Deno.test({
   name: "main() fits how the time of a sweep grows with the tokens",
   ignore,
   async fn() {
@@ -546,6 +561,24 @@ Deno.test({
 });
 
 Deno.test({
+  name: "main() prints the shaders of all passes of a recurrence",
+  ignore,
+  async fn() {
+    const line = "show wgsl recurrence --length 100 --heads 2 --key-dim 8 --normalize";
+
+    const naive = await json(`${line} --schedule naive`);
+    const chunks = await json(`${line} --mode chunk`);
+
+    assert(Array.isArray(naive.programs) && Array.isArray(chunks.programs));
+    assertEquals([naive.operator, naive.schedule], ["recurrence", "naive"]);
+    assertEquals(naive.programs.map(({ label }) => label), ["recurrence (naive)"]);
+    // what chunks add, the pass over states, the outputs
+    const texts = new Set(chunks.programs.map(({ code }) => code));
+    assert(texts.size >= 3 && texts.size === chunks.programs.length, `${texts.size} texts`);
+  },
+});
+
+Deno.test({
   name: "main() runs an operator on files with the launcher's permissions",
   ignore,
   async fn() {
@@ -596,10 +629,11 @@ Deno.test({
     const { code, stdout, stderr } = await tessera(["check", "atention"]);
 
     assertEquals([code, stdout], [2, ""]);
-    assertEquals(
-      stderr,
-      'Cannot check "atention": names must be among attention, mergeAttention, neighborhoodAttention, recurrence, platform, the nearest is "attention"\n',
-    );
+    assertStringIncludes(stderr, 'Cannot check "atention": names must be among attention, ');
+    for (const name of ["mergeAttention", "recurrence", "gla", "platform"]) {
+      assertStringIncludes(stderr, ` ${name}, `);
+    }
+    assertStringIncludes(stderr, ', the nearest is "attention"\n');
   },
 });
 

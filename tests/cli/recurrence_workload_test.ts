@@ -53,6 +53,15 @@ Deno.test("spotCheckRecurrence() looks at the first tokens of each row of a larg
   assert(ratioWithWrong(9 + 7) < 1e-7);
 });
 
+Deno.test("spotCheckRecurrence() leaves states whole that have as many heads as there are tokens", () => {
+  const c = { ...LONG, length: 8, kHeads: 8, initial: true, final: true };
+  const inputs = recurrenceInputs(c);
+  const { q, k, v, g, initialState } = inputs;
+  const out = new Float32Array(reference(q, k, v, { g, initialState }).out.data);
+
+  assert(spotCheckRecurrence(c, inputs, out) < 1e-7);
+});
+
 Deno.test("recurrenceError() judges each sequence and the state on its own", () => {
   const c: RecurrenceCase = {
     ...BASE,
@@ -108,13 +117,21 @@ Deno.test("recurrenceWorkload() counts six operations per element of the state",
   assertEquals(recurrenceWorkload({ ...BASE, qHeads: 8 }).flops, 20 * 8 * 12 * (4 * 4 + 2 * 8));
 });
 
-Deno.test("recurrenceWorkload() counts inputs and output once", () => {
+Deno.test("recurrenceWorkload() counts inputs and outputs once", () => {
   // q and k of 8 channels, v and out of 12, gates of 4 heads
   const rows = 4 * 8 + 2 * 8 + 4 * 12 + 4 * 12;
   assertEquals(recurrenceWorkload(BASE).bytes, 4 * 20 * (rows + 4));
   const half = { ...BASE, dtype: "f16", gate: "channel", initial: true } as const;
   // initial states stay f32
-  assertEquals(recurrenceWorkload(half).bytes, 2 * 20 * (rows + 4 * 8) + 4 * 2 * 4 * 8 * 12);
+  const state = 4 * 2 * 4 * 8 * 12;
+  assertEquals(recurrenceWorkload(half).bytes, 2 * 20 * (rows + 4 * 8) + state);
+  assertEquals(
+    recurrenceWorkload({ ...half, final: true }).bytes,
+    recurrenceWorkload(half).bytes + state,
+  );
+  // a state of S and of the running sum of the keys
+  const step = { ...BASE, length: 1, normalize: true, initial: true, final: true };
+  assertEquals(recurrenceWorkload(step).bytes, 4 * 2 * (rows + 4) + 2 * 4 * 2 * 4 * 8 * (12 + 1));
 });
 
 Deno.test("recurrenceWorkload() compares with causal attention on the same shape", () => {

@@ -265,7 +265,7 @@ Deno.test("run() refuses an operator that does not exist without touching a devi
       code: 2,
       stdout: "",
       stderr:
-        `Cannot run "${operator}": operators are attention, neighborhoodAttention, neighborhoodScores, neighborhoodValues, recurrence, linearAttention, retention, lightningAttention, simpleGla, gla, hgrn2, mamba2, rwkv6, the nearest is "${near}"\n`,
+        `Cannot run "${operator}": operators are attention, neighborhoodAttention, neighborhoodScores, neighborhoodValues, recurrence, linearAttention, retention, lightningAttention, simpleGla, gla, hgrn2, mamba2, rwkv6, scan, logCumsumExp, softmaxScan, the nearest is "${near}"\n`,
     });
   }
 });
@@ -306,7 +306,7 @@ Deno.test({
     const { code, stdout, stderr } = await call("--repeat", `${folder.path}/jobs.jsonl`);
 
     const errors = [
-      'Cannot run "atention": operators are attention, neighborhoodAttention, neighborhoodScores, neighborhoodValues, recurrence, linearAttention, retention, lightningAttention, simpleGla, gla, hgrn2, mamba2, rwkv6, the nearest is "attention"',
+      'Cannot run "atention": operators are attention, neighborhoodAttention, neighborhoodScores, neighborhoodValues, recurrence, linearAttention, retention, lightningAttention, simpleGla, gla, hgrn2, mamba2, rwkv6, scan, logCumsumExp, softmaxScan, the nearest is "attention"',
       'Cannot compute attention as options must be known: "scal" is not, the nearest is "scale"',
       "Cannot read /nowhere/q.npy: there is no such file",
       "Cannot run a job as inputs must be text: inputs is undefined",
