@@ -16,6 +16,7 @@ import {
   rwkv6,
   simpleGla,
 } from "../ops/recurrence/mod.ts";
+import { logCumsumExp, scan, softmaxScan } from "../ops/scan/mod.ts";
 
 /** An operator as `run` calls it: tensors by name, then the other options. */
 export interface Runnable {
@@ -72,6 +73,12 @@ export const RUNNABLE: Readonly<Record<string, Runnable>> = {
     allOutputs: FINAL,
   }),
   rwkv6: runnable(rwkv6, "r k v w u", { tensorOptions: STATES, allOutputs: FINAL }),
+  scan: runnable(scan, "a b", { tensorOptions: STATES, allOutputs: FINAL }),
+  logCumsumExp: runnable(logCumsumExp, "x", { tensorOptions: STATES, allOutputs: FINAL }),
+  softmaxScan: runnable(softmaxScan, "s v", {
+    tensorOptions: [...STATES, "initialState.m", "initialState.u", "initialState.w"],
+    allOutputs: FINAL,
+  }),
 };
 
 /** An operator of the library: its tensors, then one options object. */

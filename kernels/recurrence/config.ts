@@ -1,5 +1,6 @@
 import type { ParamType } from "../../gpu/program.ts";
 import { type Accessor, type Elem, elementReader, type InputSource } from "../shared/rows.ts";
+import type { FeatureMap } from "./features.ts";
 
 /** What a token's gate multiplies before its key is written. */
 export type GateShape =
@@ -23,14 +24,13 @@ export interface StepConfig {
   readonly skipChannels: boolean;
 }
 
-/** What is applied to each channel of queries and keys when they are loaded. */
-export type FeatureMap = "identity" | "elu1" | "relu" | "exp";
-
 /** What a recurrence kernel must know when it is compiled: the description of the mathematics. */
 export interface RecurrenceConfig {
   /** Storage of q, k, v and out. */
   readonly elem: Elem;
-  /** K. */
+  /** Channels of a row of q and k. */
+  readonly dim: number;
+  /** K, rows of the state: as many as the feature map makes of the channels. */
   readonly keyDim: number;
   /** V. */
   readonly valueDim: number;
@@ -42,6 +42,10 @@ export interface RecurrenceConfig {
   readonly step: StepConfig | null;
   /** Storage of the gates. */
   readonly gateElem: Elem;
+  /** Storage of the lower bounds of forget gates, one for each key channel, or null for one in all. */
+  readonly lowerBounds: Elem | null;
+  /** Storage of the weights of keys, one for each token and key head, or null without. */
+  readonly keyWeights: Elem | null;
   /** Storage of the gates of value channels, or null without them. */
   readonly valueGate: Elem | null;
   /** Storage of the bonus, with which a token reads the state before its write, or null without. */
@@ -66,30 +70,22 @@ export const RECURRENCE_PARAMS: Readonly<Record<string, ParamType>> = {
   scale: "f32",
   eps: "f32",
   lowerBound: "f32", // of forget gates
+  featureScale: "f32", // of the channels that a Taylor series is of
   stepMin: "f32",
   stepMax: "f32",
 };
 
-/** `feature(x)` of one channel, `decay_of(gate)` and the sigmoid, as WGSL. */
-export function featureCode(featureMap: FeatureMap): string {
-  const features = {
-    identity: "x",
-    elu1: "select(exp2(LOG2E * min(x, 0.0)), x + 1.0, x > 0.0)",
-    relu: "max(x, 0.0)",
-    exp: "exp2(LOG2E * x)",
-  };
-  return /* wgsl */ `
+/** `decay_of(gate)` and the sigmoid, as WGSL. */
+export const GATE_CODE = /* wgsl */ `
 const LOG2E = 1.4426950408889634;
 const LEAST_GATE = -88.0; // its exponential is 0 in f32
+const INV_SQRT2 = 0.7071067811865476;
 
 fn decay_of(g: f32) -> f32 { return exp2(LOG2E * max(g, LEAST_GATE)); }
-
-fn feature(x: f32) -> f32 { return ${features[featureMap]}; }
 
 /// Saturates before its exponential overflows.
 fn sigmoid(x: f32) -> f32 { return 1.0 / (1.0 + exp2(-LOG2E * clamp(x, -88.0, 88.0))); }
 `;
-}
 
 /** Reads single elements of the tensors of a step: `element_<name>`. */
 export function stepReaders({ rates, bias }: StepConfig): Accessor[] {

@@ -1,20 +1,9 @@
-import { type Binding, constants, declare, type Program, snakeCase } from "../../gpu/program.ts";
-import {
-  type Accessor,
-  aligned,
-  type Elem,
-  elementReader,
-  reader,
-  writer,
-} from "../shared/rows.ts";
+import { type Binding, constants, declare, type Program } from "../../gpu/program.ts";
 import { unroll } from "../unroll.ts";
-import {
-  featureCode,
-  RECURRENCE_PARAMS,
-  type RecurrenceConfig,
-  stepCode,
-  stepReaders,
-} from "./config.ts";
+import { GATE_CODE, RECURRENCE_PARAMS, stepCode } from "./config.ts";
+import { featureCode } from "./features.ts";
+import { ownRows, rowFunctions } from "./own_rows.ts";
+import { inputsOf, type PassConfig, storesOf } from "./tensors.ts";
 
 /** How a workgroup is laid out. */
 export interface LoopTile {
@@ -28,20 +17,8 @@ export interface LoopTile {
   readonly tokens: number;
 }
 
-/** What one pass does with its segments. */
-export interface LoopPass {
-  /** Whether they start from a stored state instead of 0. */
-  readonly initial: boolean;
-  /** Whether the state behind them is stored. */
-  readonly final: boolean;
-  /** Whether outputs are written. */
-  readonly outputs: boolean;
-  /** Whether the products of their decays are stored. */
-  readonly decays: boolean;
-}
-
 /** The description of the mathematics plus layout and pass. */
-export interface LoopConfig extends RecurrenceConfig, LoopTile, LoopPass {}
+export interface LoopConfig extends PassConfig, LoopTile {}
 
 /** vec4 columns of a workgroup. */
 export function columnsOfWorkgroup({ lanes, columns }: LoopTile): number {
@@ -85,6 +62,7 @@ export function recurrenceLoop(config: LoopConfig): Program {
     VALUES: valueDim,
     D4: d4,
     K4: 4 * d4, // rows of the state
+    R4: Math.ceil(config.dim / 4), // vec4 of a row of q and k
     V4: Math.ceil(valueDim / 4),
   };
   const flags = {
@@ -111,115 +89,15 @@ export function recurrenceLoop(config: LoopConfig): Program {
     accessors.code,
     stores.code,
     EXCHANGES[exchange].memory,
+    GATE_CODE,
     featureCode(config.featureMap),
     stepCode(config.step),
+    rowFunctions(config),
     COMMON,
     unroll(mainText(config), sizes),
   ].join("\n");
   const label = `recurrence (${outputs ? "loop" : "chunk states"}, ${exchange})`;
   return { label, code, bindings, params, subgroups: exchange === "subgroup" };
-}
-
-interface Parts {
-  readonly bindings: readonly Binding[];
-  readonly code: string;
-}
-
-/** Loads of rows, and the store of outputs; what a pass lacks reads as 0. */
-function inputsOf(config: LoopConfig): Parts {
-  const { elem, keyDim, valueDim, gate, gateElem, valueGate, bonus, source, outputs } = config;
-  const { step } = config;
-  const rows = (name: string, width: number, stored: Elem | null = elem): Accessor | string =>
-    stored === null
-      ? `fn load_${snakeCase(name)}(row: u32, c: u32) -> vec4f { return vec4f(); }`
-      : reader({ name, elem: stored, width }, source);
-  const parts = [
-    rows("q", keyDim, outputs ? elem : null),
-    rows("k", keyDim),
-    rows("v", valueDim),
-    rows("g", keyDim, gate === "channel" ? gateElem : null),
-    ...(gate === "token" || gate === "head" || gate === "step"
-      ? [elementReader({ name: "g", elem: gateElem, width: 1 })]
-      : gate === "channel" && !aligned(keyDim)
-      ? [] // the reader of ragged rows has it
-      : ["fn element_g(row: u32, d: u32) -> f32 { return 0.0; }"]),
-    rows("gv", valueDim, valueGate),
-    ...(step ? stepReaders(step) : []),
-    ...skipReader(config),
-    rows("outGate", valueDim, outputs && step ? step.outGate : null),
-    rows("u", keyDim, outputs ? bonus : null),
-    outputs
-      ? writer({ name: "out", elem, width: valueDim })
-      : "fn store_out(row: u32, c: u32, x: vec4f) {}",
-  ];
-  return {
-    bindings: parts.flatMap((part) => typeof part === "string" ? [] : [part.binding]),
-    code: parts.map((part) => typeof part === "string" ? part : part.code).join("\n"),
-  };
-}
-
-/** `skip_of(head, col)`: the weights of the input in the output. */
-function skipReader({ step, valueDim, outputs }: LoopConfig): (Accessor | string)[] {
-  const head = "fn skip_of(head: u32, col: u32) -> vec4f";
-  if (!step?.skip || !outputs) return [`${head} { return vec4f(); }`];
-  const { skip: elem, skipChannels } = step;
-  return skipChannels
-    ? [
-      reader({ name: "skip", elem, width: valueDim }, "buffer"),
-      `${head} { return load_skip(head, col); }`,
-    ]
-    : [
-      elementReader({ name: "skip", elem, width: 1 }),
-      `${head} { return vec4f(element_skip(head, 0u)); }`,
-    ];
-}
-
-/** Loads and stores of states and decays, element by element. */
-function storesOf(config: LoopConfig): Parts {
-  const { initial, final, normalize, decays, valueGate, valueFirst } = config;
-  const states = initial || final;
-  const array = (name: string, there: boolean): { binding: Binding[]; code: string } => ({
-    binding: there ? [{ name, access: "read_write", type: "array<f32>" }] : [],
-    code: there
-      ? `fn get_${snakeCase(name)}(at: u32) -> f32 { return ${snakeCase(name)}[at]; }
-fn put_${snakeCase(name)}(at: u32, x: f32) { ${snakeCase(name)}[at] = x; }`
-      : `fn get_${snakeCase(name)}(at: u32) -> f32 { return 0.0; }
-fn put_${snakeCase(name)}(at: u32, x: f32) {}`,
-  });
-  const arrays = [
-    array("state", states),
-    // every block of columns reads the sums, one writes them: elsewhere
-    array("sums", initial && normalize),
-    array("newSums", final && normalize),
-    array("decays", decays && config.gate !== "none"),
-    array("products", decays && valueGate !== null),
-  ];
-  const place = valueFirst ? "(row * VALUES + e) * KEYS + d" : "(row * KEYS + d) * VALUES + e";
-  return {
-    bindings: arrays.flatMap(({ binding }) => binding),
-    code: [
-      ...arrays.map(({ code }) => code),
-      `/// A value channel of a state at key channel d, where there is one.
-fn load_channel(row: u32, d: u32, e: u32) -> f32 {
-  if e >= VALUES { return 0.0; }
-  return get_state(${place});
-}
-fn store_channel(row: u32, d: u32, e: u32, x: f32) {
-  if e < VALUES { put_state(${place}, x); }
-}
-/// Four value channels from e on.
-fn load_state(row: u32, d: u32, e: u32) -> vec4f {
-  return vec4f(load_channel(row, d, e), load_channel(row, d, e + 1u),
-    load_channel(row, d, e + 2u), load_channel(row, d, e + 3u));
-}
-fn store_state(row: u32, d: u32, e: u32, x: vec4f) {
-  store_channel(row, d, e, x.x);
-  store_channel(row, d, e + 1u, x.y);
-  store_channel(row, d, e + 2u, x.z);
-  store_channel(row, d, e + 3u, x.w);
-}`,
-    ].join("\n"),
-  };
 }
 
 /** How an invocation reads the j-th token's rows once they are loaded. */
@@ -264,28 +142,6 @@ var<workgroup> staged_gate: array<f32, TOKENS>;`,
 };
 
 const COMMON = /* wgsl */ `
-fn decays_of(g: vec4f) -> vec4f { return exp2(LOG2E * max(g, vec4f(LEAST_GATE))); }
-
-/// Features of channels 4 d to 4 d + 3; there are none behind the last channel.
-fn features(x: vec4f, d: u32) -> vec4f {
-  let there = vec4u(4u * d) + vec4u(0u, 1u, 2u, 3u) < vec4u(KEYS);
-  return select(vec4f(), vec4f(feature(x.x), feature(x.y), feature(x.z), feature(x.w)), there);
-}
-/// Forget gates, at least the lower bound; the keys are what they leave of 1.
-fn forget_gates(f: vec4f) -> vec4f {
-  let x = vec4f(sigmoid(f.x), sigmoid(f.y), sigmoid(f.z), sigmoid(f.w));
-  return params.lower_bound + (1.0 - params.lower_bound) * x;
-}
-fn forget_keys(f: vec4f, d: u32) -> vec4f {
-  let there = vec4u(4u * d) + vec4u(0u, 1u, 2u, 3u) < vec4u(KEYS);
-  let x = vec4f(sigmoid(-f.x), sigmoid(-f.y), sigmoid(-f.z), sigmoid(-f.w));
-  return select(vec4f(), (1.0 - params.lower_bound) * x, there);
-}
-
-fn silu(x: vec4f) -> vec4f {
-  return x * vec4f(sigmoid(x.x), sigmoid(x.y), sigmoid(x.z), sigmoid(x.w));
-}
-
 /// The i-th token of a segment, in the order in which the recurrence meets them.
 fn token_at(segment: vec4u, i: u32) -> u32 {
   if REVERSE { return segment.y - 1u - i; }
@@ -298,6 +154,10 @@ fn kept(s: vec4f, e: f32, value_decay: vec4f) -> vec4f {
   if GATED { x *= e; }
   if VALUE_GATE { x *= value_decay; }
   return x;
+}
+
+fn silu(x: vec4f) -> vec4f {
+  return x * vec4f(sigmoid(x.x), sigmoid(x.y), sigmoid(x.z), sigmoid(x.w));
 }
 `;
 
@@ -326,8 +186,10 @@ const WRITE = /* wgsl */ `
         if NORMALIZE { z[d] = e * z[d] + k; }
         if DECAYS { product[d] *= e; }`;
 
-function mainText({ exchange, bonus }: LoopConfig): string {
+function mainText(config: LoopConfig): string {
+  const { exchange, bonus, writes } = config;
   const { declare, before, after, own, shared } = EXCHANGES[exchange];
+  const write = writes ? WRITE : "";
   return /* wgsl */ `
 @compute @workgroup_size(LANES)
 fn main(@builtin(workgroup_id) tile: vec3u, @builtin(local_invocation_index) lane: u32) {
@@ -371,28 +233,13 @@ fn main(@builtin(workgroup_id) tile: vec3u, @builtin(local_invocation_index) lan
     let own = token_at(segment, min(first + lane, count - 1u));
     let own_row = own * params.heads + head;
     var own_gate = head_gate;
-    var step = 1.0;
+    var weight = 1.0; // of the key
     if TOKEN_GATE { own_gate = decay_of(element_g(own_row, 0u)); }
     if STEP_GATE {
-      step = step_of(element_g(own_row, 0u), head);
-      own_gate = decay_of_step(step, head);
+      weight = step_of(element_g(own_row, 0u), head);
+      own_gate = decay_of_step(weight, head);
     }
-    @unroll for (var d = 0u; d < D4; d++) {
-      let key = load_k(own * params.k_heads + k_head, d);
-      if FORGET_GATE {
-        ${own.k} = forget_keys(key, d);
-        ${own.e} = forget_gates(key);
-      } else {
-        ${own.k} = step * features(key, d);
-        if CHANNEL_GATE { ${own.e} = decays_of(load_g(own_row, d)); }
-      }
-      if OUTPUTS {
-        @unroll for (var r = 0u; r < GROUP; r++) {
-          let q_head = (head * GROUP + r) * params.q_heads / (params.heads * GROUP);
-          ${own.q} = features(load_q(own * params.q_heads + q_head, d), d);
-        }
-      }
-    }
+    ${ownRows(config, own)}
     ${after}
 
     let loaded = min(TOKENS, count - first);
@@ -413,7 +260,7 @@ fn main(@builtin(workgroup_id) tile: vec3u, @builtin(local_invocation_index) lan
         let k = ${shared.k};
         var e = vec4f(gate);
         if CHANNEL_GATE { e = ${shared.e}; }
-        ${bonus === null ? WRITE + read(shared.q) : read(shared.q) + WRITE}
+        ${bonus === null ? write + read(shared.q) : read(shared.q) + write}
       }
       if OUTPUTS {
         @unroll for (var r = 0u; r < GROUP; r++) {

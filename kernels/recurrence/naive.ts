@@ -1,12 +1,13 @@
 import { type Binding, constants, declare, type Program } from "../../gpu/program.ts";
 import { type Accessor, elementReader, elementWriter } from "../shared/rows.ts";
 import {
-  featureCode,
+  GATE_CODE,
   RECURRENCE_PARAMS,
   type RecurrenceConfig,
   stepCode,
   stepReaders,
 } from "./config.ts";
+import { featureCode, taylorTerms } from "./features.ts";
 
 /** What the baseline must know when it is compiled. */
 export interface NaiveRecurrenceConfig extends Omit<RecurrenceConfig, "source"> {
@@ -23,18 +24,19 @@ export const NAIVE_THREADS = 64;
  */
 export function naiveRecurrence(config: NaiveRecurrenceConfig): Program {
   const { elem, keyDim, valueDim, group, gate, gateElem, valueGate, bonus, normalize } = config;
-  const { initial, final, valueFirst, reverse, step } = config;
+  const { initial, final, valueFirst, reverse, step, dim, featureMap, lowerBounds } = config;
   const reads = (name: string, width: number, stored = elem): Accessor =>
     elementReader({ name, elem: stored, width });
   const accessors = [
-    reads("q", keyDim),
-    reads("k", keyDim),
+    reads("q", dim),
+    reads("k", dim),
     reads("v", valueDim),
     ...(gate === "none" || gate === "forget"
       ? []
       : [reads("g", gate === "channel" ? keyDim : 1, gateElem)]),
     ...(valueGate ? [reads("gv", valueDim, valueGate)] : []),
     ...(bonus ? [reads("u", keyDim, bonus)] : []),
+    ...(lowerBounds ? [reads("lowerBounds", dim, lowerBounds)] : []),
     ...(step ? stepReaders(step) : []),
     ...(step?.skip ? [reads("skip", step.skipChannels ? valueDim : 1, step.skip)] : []),
     ...(step?.outGate ? [reads("outGate", valueDim, step.outGate)] : []),
@@ -52,21 +54,25 @@ export function naiveRecurrence(config: NaiveRecurrenceConfig): Program {
   const firsts = accessors.map(({ binding }) => [`${binding.name}First`, "u32"] as const);
   const params = { ...RECURRENCE_PARAMS, ...Object.fromEntries(firsts) };
   const row = "t * params.heads + head";
-  const raw = "element_k(t * params.k_heads + head * params.k_heads / params.heads, d)";
+  const keyHead = "head * params.k_heads / params.heads";
+  const keyRow = `t * params.k_heads + ${keyHead}`;
+  const queryRow = "t * params.q_heads + h * params.q_heads / (params.heads * GROUP)";
+  const raw = `element_k(${keyRow}, d)`;
+  const bound = lowerBounds ? `element_lower_bounds(${keyHead}, d)` : "params.lower_bound";
   const gates = {
     none: "1.0",
     head: "decay_of(element_g(head, 0u))",
     token: `decay_of(element_g(${row}, 0u))`,
     channel: `decay_of(element_g(${row}, d))`,
     step: "decay_of_step(step, head)",
-    forget: `params.lower_bound + (1.0 - params.lower_bound) * sigmoid(${raw})`,
+    forget: `${bound} + (1.0 - ${bound}) * sigmoid(${raw})`,
   };
   const place = valueFirst
     ? "(state_row * VALUES + e) * KEYS + d"
     : "(state_row * KEYS + d) * VALUES + e";
   const key = gate === "forget"
-    ? `((1.0 - params.lower_bound) * sigmoid(-${raw}))`
-    : `feature(${raw})`;
+    ? `((1.0 - ${bound}) * sigmoid(-${raw}))`
+    : `feature_k(${keyRow}, d)`;
   const own = bonus ? `element_u(u_row, d) * ${key}` : "0.0";
   const write = `
     for (var d = 0u; d < KEYS; d++) {
@@ -81,7 +87,7 @@ export function naiveRecurrence(config: NaiveRecurrenceConfig): Program {
       var o = 0.0;
       var norm = 0.0;
       for (var d = 0u; d < KEYS; d++) {
-        let q = feature(element_q(t * params.q_heads + h * params.q_heads / (params.heads * GROUP), d));
+        let q = feature_q(${queryRow}, d);
         let own = ${own};
         o += q * (s[d] + own * v);
         norm += q * (z[d] + own);
@@ -125,9 +131,30 @@ fn main(@builtin(global_invocation_id) at: vec3u) {
     constants({ THREADS: NAIVE_THREADS, KEYS: keyDim, VALUES: valueDim, GROUP: group }),
     declare(bindings, params),
     ...accessors.map((accessor) => accessor.code),
-    featureCode(config.featureMap),
+    GATE_CODE,
+    featureCode(featureMap),
+    ...["q", "k"].map((name) => rowFeatures(config, name)),
     stepCode(step),
     main,
   ].join("\n");
   return { label: "recurrence (naive)", code, bindings, params, subgroups: false };
+}
+
+/** `feature_<name>(row, d)`: the d-th feature of a row of q or k. */
+function rowFeatures({ featureMap, dim }: NaiveRecurrenceConfig, name: string): string {
+  const head = `fn feature_${name}(row: u32, d: u32) -> f32 {`;
+  if (featureMap !== "taylor2") return `${head} return feature(element_${name}(row, d)); }`;
+  const terms = taylorTerms(dim).map(({ i, j, square }) => `vec3u(${i}u, ${j}u, ${+square}u)`);
+  return /* wgsl */ `
+/// Channels of which feature d is the product; number ${dim} is the constant 1.
+var<private> terms_${name}: array<vec3u, KEYS> = array<vec3u, KEYS>(${terms.join(", ")});
+fn channel_${name}(row: u32, i: u32) -> f32 {
+  if i == ${dim}u { return 1.0; }
+  return params.feature_scale * element_${name}(row, i);
+}
+${head}
+  let term = terms_${name}[d];
+  let x = channel_${name}(row, term.x) * channel_${name}(row, term.y);
+  return select(x, INV_SQRT2 * x, term.z == 1u);
+}`;
 }

@@ -1,5 +1,6 @@
 import { kindOf } from "../../gpu/dtype.ts";
-import type { Tensor } from "../../gpu/tensor.ts";
+import { Tensor } from "../../gpu/tensor.ts";
+import { checkDType, checkShape, checkTensors } from "../tensors.ts";
 import type { RecurrenceCase } from "./run.ts";
 import {
   runFamily,
@@ -12,23 +13,29 @@ import {
 /** Options of {@linkcode hgrn2}. */
 export interface Hgrn2Options extends StateOptions {
   /**
-   * Lower bound of the forget gates, from 0 to below 1.
+   * Lower bound of the forget gates, from 0 to below 1: a number, or f32 or f16 `[HK, K]`, one for each
+   * key channel.
    *
    * @default {0}
    */
-  lowerBound?: number;
+  lowerBound?: number | Tensor;
 }
 
-function family(lowerBound: unknown): RecurrenceCase {
-  const action = "compute HGRN2";
-  if (typeof lowerBound !== "number" || !(lowerBound >= 0 && lowerBound < 1)) {
+const ACTION = "compute HGRN2";
+
+function family(f: Tensor, lowerBound: unknown): RecurrenceCase {
+  if (lowerBound instanceof Tensor) {
+    checkTensors(ACTION, { f, lowerBound });
+    checkDType(ACTION, "lowerBound", lowerBound, ["f32", "f16"]);
+    checkShape(ACTION, "lowerBound", lowerBound, f.shape.slice(-2));
+  } else if (typeof lowerBound !== "number" || !(lowerBound >= 0 && lowerBound < 1)) {
     throw new RangeError(
-      `Cannot ${action} as lowerBound must be a number from 0 to below 1: lowerBound is ${
+      `Cannot ${ACTION} as lowerBound must be a number from 0 to below 1, or a tensor: lowerBound is ${
         kindOf(lowerBound)
       }`,
     );
   }
-  return { name: "hgrn2", action, lowerBound };
+  return { name: "hgrn2", action: ACTION, lowerBound };
 }
 
 /**
@@ -57,7 +64,7 @@ export function hgrn2<T extends "f32" | "f16">(
 ): StateResult<T> {
   const { lowerBound = 0, ...others } = options;
   const call = { tensors: [q, f, v], set: {} } as const;
-  return runFamily(family(lowerBound), call, others, ["lowerBound"]);
+  return runFamily(family(f, lowerBound), call, others, ["lowerBound"]);
 }
 
 /**
@@ -82,5 +89,5 @@ export function hgrn2Step<T extends "f32" | "f16">(
 ): Tensor<T> {
   const { lowerBound = 0, ...others } = options;
   const call = { tensors: [q, f, v], set: {} } as const;
-  return stepFamily(family(lowerBound), state, call, others, ["lowerBound"]);
+  return stepFamily(family(f, lowerBound), state, call, others, ["lowerBound"]);
 }

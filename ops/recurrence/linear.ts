@@ -1,16 +1,18 @@
 import { kindOf } from "../../gpu/dtype.ts";
 import { checkOptionNames } from "../../gpu/options.ts";
 import type { Tensor } from "../../gpu/tensor.ts";
-import type { FeatureMap } from "../../kernels/recurrence/config.ts";
-import type { RecurrenceState, SequenceOptions } from "./problem.ts";
+import type { FeatureMap } from "../../kernels/recurrence/features.ts";
+import type { RecurrenceState, SequenceOptions } from "./options.ts";
 import { type RecurrenceCase, type RecurrenceResult, runRecurrence } from "./run.ts";
 
-export type { FeatureMap } from "../../kernels/recurrence/config.ts";
+export type { FeatureMap } from "../../kernels/recurrence/features.ts";
 
 /** Options of {@linkcode linearAttention}. */
 export interface LinearAttentionOptions extends SequenceOptions {
   /**
-   * φ of queries and keys, channel by channel: x; elu(x) + 1; max(x, 0); e^x.
+   * φ of queries and keys, channel by channel: x; elu(x) + 1; max(x, 0); e^x. Or of K channels together:
+   * `"taylor2"`, with φ(x)·φ(y) = 1 + s + s²/2 of s = x·y / √K, makes 1 + K + K(K+1)/2 features, at most
+   * 256 (K up to 21).
    *
    * @default {"identity"}
    */
@@ -39,7 +41,7 @@ export type LinearAttentionStepOptions = Pick<
 >;
 
 const ACTION = "compute linear attention";
-const FEATURE_MAPS: readonly FeatureMap[] = ["identity", "elu1", "relu", "exp"];
+const FEATURE_MAPS: readonly FeatureMap[] = ["identity", "elu1", "relu", "exp", "taylor2"];
 const STEP_OPTIONS: readonly (keyof LinearAttentionStepOptions)[] = [
   ...["featureMap", "normalize", "eps", "scale", "stateLayout", "schedule"] as const,
 ];

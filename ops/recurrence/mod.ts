@@ -1,7 +1,14 @@
 import type { Tensor } from "../../gpu/tensor.ts";
-import type { RecurrenceOptions } from "./problem.ts";
+import type { RecurrenceOptions } from "./options.ts";
 import { type RecurrenceResult, runRecurrence } from "./run.ts";
 
+export {
+  based,
+  type BasedOptions,
+  type BasedResult,
+  basedStep,
+  type BasedStepOptions,
+} from "./based.ts";
 export { gla, type GlaOptions, glaStep, simpleGla, simpleGlaStep } from "./gla.ts";
 export {
   lightningAttention,
@@ -18,7 +25,7 @@ export {
   type LinearAttentionStepOptions,
 } from "./linear.ts";
 export { mamba2, type Mamba2Form, type Mamba2Options, mamba2Step } from "./mamba2.ts";
-export type { RecurrenceOptions, RecurrenceState, SequenceOptions } from "./problem.ts";
+export type { RecurrenceOptions, RecurrenceState, SequenceOptions } from "./options.ts";
 export { retention, retentionStep } from "./retention.ts";
 export type { RecurrenceResult } from "./run.ts";
 export { rwkv6, rwkv6Step } from "./rwkv6.ts";

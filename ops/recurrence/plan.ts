@@ -5,28 +5,13 @@ import {
   loopIterations,
   stateIterations,
 } from "../../kernels/recurrence/loop.ts";
+import { chunksOf, type Round, roundsOf } from "../segments.ts";
 import type { RecurrenceProblem } from "./problem.ts";
 import {
   chooseRecurrenceSchedule,
   type RecurrenceSchedule,
   type TiledRecurrence,
 } from "./schedule.ts";
-
-/** Tokens that one workgroup walks: from `first` to before `end`, and the row of its state. */
-export interface Segment {
-  readonly first: number;
-  readonly end: number;
-  readonly state: number;
-}
-
-/** Pieces of sequences that are walked before the next round, which finds the states they leave. */
-export interface Round {
-  readonly pieces: readonly Segment[];
-  /** Chunks of the pieces, whose states have rows of their own; null where a piece is walked whole. */
-  readonly chunks: readonly Segment[] | null;
-  /** For each piece its first chunk, and one past its last, as a segment of chunks. */
-  readonly chunkRanges: readonly Segment[];
-}
 
 /** How a recurrence will be computed; no GPU was touched. */
 export interface RecurrencePlan {
@@ -91,14 +76,14 @@ export function tokensOfBinding(
   schedule: RecurrenceSchedule,
   limits: GpuLimits,
 ): number {
-  const { qHeads, kHeads, heads, keyDim, valueDim, elem, gate, gateElem, valueGate, step } =
+  const { qHeads, kHeads, heads, dim, keyDim, valueDim, elem, gate, gateElem, valueGate, step } =
     problem;
   const bytes = (stored: "f32" | "f16" | null): number =>
     stored === null ? 0 : stored === "f16" ? 2 : 4;
   const out = Math.max(qHeads, heads) * valueDim * bytes(elem);
   const gates = gate === "token" || gate === "step" ? heads * bytes(gateElem) : 0;
   const inputs = schedule.kind === "tiled" && schedule.source === "texture" ? 0 : Math.max(
-    Math.max(qHeads, kHeads) * keyDim * bytes(elem),
+    Math.max(qHeads, kHeads) * dim * bytes(elem),
     heads * valueDim * Math.max(bytes(elem), bytes(valueGate), bytes(step?.outGate ?? null)),
     gate === "channel" ? heads * keyDim * bytes(gateElem) : 0,
   );
@@ -128,41 +113,4 @@ function tokensOfChunks(
   const states = limits.maxStorageBufferBindingSize / (4 * heads * keyDim * valueDim);
   const chunks = Math.min(states / sequences - 1, 0.9 * limits.maxLoopIterations);
   return Math.max(1, Math.floor(chunks)) * chunkSize;
-}
-
-function chunksOf(pieces: readonly Segment[], { chunkSize, reverse }: RecurrenceProblem): Round {
-  const chunks: Segment[] = [];
-  const chunkRanges = pieces.map((piece) => {
-    const first = chunks.length;
-    for (const chunk of inOrder(piece, chunkSize, reverse)) {
-      chunks.push({ ...chunk, state: chunks.length });
-    }
-    return { first, end: chunks.length, state: piece.state };
-  });
-  return { pieces, chunks, chunkRanges };
-}
-
-/** Sequences in rounds of pieces, each from the state that the round before left. */
-function roundsOf(sequences: readonly Segment[], longest: number, reverse: boolean): Segment[][] {
-  const cut = sequences.map((sequence) => inOrder(sequence, longest, reverse));
-  const count = Math.max(1, ...cut.map(({ length }) => length));
-  return Array.from({ length: count }, (_, round) =>
-    cut.flatMap((list, n) => {
-      if (list[round] !== undefined) return [list[round]];
-      // a sequence without tokens hands its state on, once
-      const { end, state } = sequences[n];
-      return round === 0 ? [{ first: end, end, state }] : [];
-    }));
-}
-
-/** Pieces of a segment in the order in which the recurrence meets them. */
-function inOrder({ first, end, state }: Segment, size: number, reverse: boolean): Segment[] {
-  const count = Math.ceil((end - first) / size);
-  return Array.from(
-    { length: count },
-    (_, i) =>
-      reverse
-        ? { first: Math.max(first, end - (i + 1) * size), end: end - i * size, state }
-        : { first: first + i * size, end: Math.min(end, first + (i + 1) * size), state },
-  );
 }

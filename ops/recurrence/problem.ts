@@ -3,7 +3,8 @@ import { kindOf } from "../../gpu/dtype.ts";
 import { hostCopyOf } from "../../gpu/host_copy.ts";
 import { checkOptionNames } from "../../gpu/options.ts";
 import { Tensor } from "../../gpu/tensor.ts";
-import type { FeatureMap, GateShape, StepConfig } from "../../kernels/recurrence/config.ts";
+import type { GateShape, StepConfig } from "../../kernels/recurrence/config.ts";
+import { featureDim, type FeatureMap } from "../../kernels/recurrence/features.ts";
 import { areCopyable, checkElem, checkScale } from "../attention/sizes.ts";
 import {
   checkDims,
@@ -14,83 +15,7 @@ import {
   checkTensors,
 } from "../tensors.ts";
 
-/** The state of a recurrence with a running sum of the keys. */
-export interface RecurrenceState {
-  /** S, `[N, HV, K, V]` or `[N, HV, V, K]`, f32. */
-  s: Tensor<"f32">;
-  /** The running sum of the keys, `[N, HV, K]`, f32. */
-  z: Tensor<"f32">;
-}
-
-/** Options that all recurrences over sequences share. */
-export interface SequenceOptions {
-  /**
-   * Multiplies what a query reads.
-   *
-   * @default {K^-1/2}
-   */
-  scale?: number;
-  /**
-   * Whether the state behind the last token of each sequence is returned.
-   *
-   * @default {false}
-   */
-  finalState?: boolean;
-  /**
-   * The order of the axes of states: `[N, HV, K, V]` or `[N, HV, V, K]`.
-   *
-   * @default {"kv"}
-   */
-  stateLayout?: "kv" | "vk";
-  /**
-   * i32 `[N + 1]`, made from data: cuts the tokens of a batch of 1 into N sequences, which may be empty.
-   */
-  cuSeqlens?: Tensor<"i32">;
-  /**
-   * Runs each sequence from its last token to its first; tensors stay in the order of the tokens.
-   *
-   * @default {false}
-   */
-  reverse?: boolean;
-  /**
-   * How the tokens are walked: one after the other, or chunks in parallel with a pass between them.
-   *
-   * @default {"auto"}
-   */
-  mode?: "auto" | "chunk" | "loop";
-  /**
-   * Tokens of a chunk.
-   *
-   * @default {64}
-   */
-  chunkSize?: 16 | 32 | 64;
-  /** Overrides the kernel: the name of a valid schedule. */
-  schedule?: string;
-}
-
-/** Options of {@linkcode recurrence}; B batch, T tokens, HV state heads, K and V head dims. */
-export interface RecurrenceOptions extends SequenceOptions {
-  /** Log decay, f32 or f16: `[HV]`, `[B, T, HV]` or `[B, T, HV, K]`; 0 keeps, −∞ clears the state. */
-  g?: Tensor;
-  /** Log decay of the value channels, f32 or f16: `[B, T, HV, V]`. */
-  gv?: Tensor;
-  /** Bonus of a token's own key, f32 or f16: `[H, K]`; a token then reads the state before its write. */
-  u?: Tensor;
-  /**
-   * Whether outputs are divided by what the query reads from the running sum of the keys, plus `eps`.
-   *
-   * @default {false}
-   */
-  normalize?: boolean;
-  /**
-   * Added to the divisor.
-   *
-   * @default {1e-10}
-   */
-  eps?: number;
-  /** The state that the first token of each sequence finds, f32; a record with `normalize`; 0 by default. */
-  initialState?: Tensor<"f32"> | RecurrenceState;
-}
+import type { RecurrenceOptions, RecurrenceState } from "./options.ts";
 
 /** What a recurrence is to compute, validated; no tensors and no GPU. */
 export interface RecurrenceProblem {
@@ -101,16 +26,23 @@ export interface RecurrenceProblem {
   readonly kHeads: number;
   readonly heads: number;
   readonly bonusHeads: number;
+  /** Channels of a row of q and k. */
+  readonly dim: number;
+  /** K, rows of the state: the features of a row. */
   readonly keyDim: number;
   readonly valueDim: number;
   readonly elem: "f32" | "f16";
   readonly gate: GateShape;
   readonly featureMap: FeatureMap;
+  /** Of the channels that a Taylor series is of. */
+  readonly featureScale: number;
   /** Where the gate is `"step"`, and the bounds of the steps. */
   readonly step: StepConfig | null;
   readonly stepLimits: readonly [number, number];
-  /** Of forget gates. */
+  /** Of forget gates: one for all, or in a tensor. */
   readonly lowerBound: number;
+  readonly lowerBounds: "f32" | "f16" | null;
+  readonly keyWeights: "f32" | "f16" | null;
   readonly gateElem: "f32" | "f16";
   readonly valueGate: "f32" | "f16" | null;
   readonly bonus: "f32" | "f16" | null;
@@ -135,30 +67,34 @@ const OPTIONS: readonly (keyof RecurrenceOptions)[] = [
 ];
 const CHUNK_SIZES: readonly number[] = [16, 32, 64];
 
+/** What an operator makes of the arguments. */
+export interface RecurrenceForm {
+  /** What it does, for errors. */
+  readonly action: string;
+  readonly featureMap: FeatureMap;
+}
+
 /** Validates the arguments of a recurrence: the one place that throws for them. */
 export function recurrenceProblem(
   q: Tensor,
   k: Tensor,
   v: Tensor,
   options: RecurrenceOptions,
-  action = "compute a recurrence",
+  { action, featureMap }: RecurrenceForm = {
+    action: "compute a recurrence",
+    featureMap: "identity",
+  },
 ): { problem: RecurrenceProblem; gpu: Gpu } {
   checkOptionNames(action, options, OPTIONS);
   const { g, gv, u, initialState, cuSeqlens, normalize = false, eps = 1e-10 } = options;
   const { finalState = false, stateLayout = "kv", reverse = false } = options;
   const { mode = "auto", chunkSize = 64, schedule = null } = options;
-  for (const [name, value] of Object.entries({ normalize, finalState, reverse })) {
-    if (typeof value !== "boolean") {
-      throw new TypeError(
-        `Cannot ${action} as ${name} must be true or false: ${name} is ${kindOf(value)}`,
-      );
-    }
-  }
+  checkFlags(action, { normalize, finalState, reverse });
   const states = statesOf(action, initialState, normalize);
   const optional = Object.entries({ g, gv, u, cuSeqlens })
     .filter(([, tensor]) => tensor !== undefined);
   const gpu = checkTensors(action, { q, k, v, ...states, ...Object.fromEntries(optional) });
-  const sizes = checkSizes(action, q, k, v);
+  const sizes = checkSizes({ action, featureMap }, q, k, v);
   const { batch, length, heads, keyDim, valueDim } = sizes;
   oneOf(action, "mode", mode, ["auto", "chunk", "loop"]);
   oneOf(action, "stateLayout", stateLayout, ["kv", "vk"]);
@@ -184,8 +120,9 @@ export function recurrenceProblem(
     elem: checkElem(action, { q, k, v }),
     gate: g === undefined ? "none" : gateShape(action, g, sizes),
     gateElem: g === undefined ? "f32" : checkDType(action, "g", g, ["f32", "f16"]),
-    featureMap: "identity",
-    lowerBound: 0,
+    featureMap,
+    featureScale: sizes.dim ** -0.25,
+    ...{ lowerBound: 0, lowerBounds: null, keyWeights: null },
     step: null,
     stepLimits: [0, 0],
     valueGate: gv === undefined ? null : checkDType(action, "gv", gv, ["f32", "f16"]),
@@ -208,20 +145,23 @@ export function recurrenceProblem(
 
 type Sizes = Pick<
   RecurrenceProblem,
-  "batch" | "length" | "qHeads" | "kHeads" | "heads" | "keyDim" | "valueDim"
+  "batch" | "length" | "qHeads" | "kHeads" | "heads" | "dim" | "keyDim" | "valueDim"
 >;
 
-function checkSizes(action: string, q: Tensor, k: Tensor, v: Tensor): Sizes {
+function checkSizes(form: RecurrenceForm, q: Tensor, k: Tensor, v: Tensor): Sizes {
+  const { action, featureMap } = form;
   for (const [name, tensor] of Object.entries({ q, k, v })) {
     checkRank(action, name, tensor, ["B", "T", "heads", "dim"]);
   }
-  const [batch, length, qHeads, keyDim] = q.shape;
+  const [batch, length, qHeads, dim] = q.shape;
   const [, , kHeads, kDim] = k.shape;
   const [, , heads, valueDim] = v.shape;
   checkShared(action, "a batch", { q: batch, k: k.shape[0], v: v.shape[0] });
   checkShared(action, "a length", { q: length, k: k.shape[1], v: v.shape[1] });
-  checkShared(action, "a key dim", { q: keyDim, k: kDim });
-  checkDims(action, { "key dim": keyDim, "value dim": valueDim });
+  checkShared(action, "a key dim", { q: dim, k: kDim });
+  checkDims(action, { "key dim": dim, "value dim": valueDim });
+  const keyDim = featureDim(featureMap, dim);
+  checkDims(action, { "number of features": keyDim });
   const multiple = heads >= 1 && kHeads >= 1 && heads % kHeads === 0;
   const grouped = qHeads >= 1 && (heads % qHeads === 0 || qHeads % heads === 0);
   if (!multiple || !grouped) {
@@ -229,7 +169,7 @@ function checkSizes(action: string, q: Tensor, k: Tensor, v: Tensor): Sizes {
       `Cannot ${action} as the heads of v must be a multiple of those of k, and those of q and v one of the other: current heads are q=${qHeads}, k=${kHeads}, v=${heads}`,
     );
   }
-  return { batch, length, qHeads, kHeads, heads, keyDim, valueDim };
+  return { batch, length, qHeads, kHeads, heads, dim, keyDim, valueDim };
 }
 
 function gateShape(action: string, g: Tensor, { batch, length, heads, keyDim }: Sizes): GateShape {
@@ -291,7 +231,18 @@ function checkState(
   }
 }
 
-function boundsOf(
+/** Checks options that are true or false. */
+export function checkFlags(action: string, flags: Readonly<Record<string, unknown>>): void {
+  for (const [name, value] of Object.entries(flags)) {
+    if (typeof value === "boolean") continue;
+    throw new TypeError(
+      `Cannot ${action} as ${name} must be true or false: ${name} is ${kindOf(value)}`,
+    );
+  }
+}
+
+/** Where sequences begin and end among all tokens: batch entries, or what `cuSeqlens` cuts. */
+export function boundsOf(
   action: string,
   batch: number,
   length: number,
@@ -321,7 +272,8 @@ function boundsOf(
   );
 }
 
-function oneOf<T>(action: string, name: string, value: T, allowed: readonly T[]): void {
+/** Checks an option against its values. */
+export function oneOf<T>(action: string, name: string, value: T, allowed: readonly T[]): void {
   if (allowed.includes(value)) return;
   throw new RangeError(
     `Cannot ${action} as ${name} must be one of ${allowed.join(", ")}: ${name} is ${kindOf(value)}`,

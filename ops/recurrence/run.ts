@@ -1,16 +1,14 @@
 import type { Gpu } from "../../gpu/device.ts";
 import { record } from "../../gpu/runtime.ts";
 import { Tensor } from "../../gpu/tensor.ts";
-import type { FeatureMap, StepConfig } from "../../kernels/recurrence/config.ts";
+import type { StepConfig } from "../../kernels/recurrence/config.ts";
+import type { FeatureMap } from "../../kernels/recurrence/features.ts";
 import { areCopyable } from "../attention/sizes.ts";
-import { launchRecurrence, type StateBuffers } from "./launch.ts";
+import { launchRecurrence } from "./launch.ts";
+import type { StateBuffers } from "./states.ts";
 import { planRecurrence } from "./plan.ts";
-import {
-  type RecurrenceOptions,
-  type RecurrenceProblem,
-  recurrenceProblem,
-  type RecurrenceState,
-} from "./problem.ts";
+import type { RecurrenceOptions, RecurrenceState } from "./options.ts";
+import { type RecurrenceProblem, recurrenceProblem } from "./problem.ts";
 
 /** What the operators of the engine return. */
 export interface RecurrenceResult<T extends "f32" | "f16"> {
@@ -33,8 +31,10 @@ export interface RecurrenceCase {
   readonly headGates?: readonly number[];
   /** What is applied to queries and keys; none by default. */
   readonly featureMap?: FeatureMap;
+  /** Of the channels that a Taylor series is of, `dim ** -0.25` by default. */
+  readonly featureScale?: number;
   /** Of forget gates, which k then holds before their sigmoid; no others by default. */
-  readonly lowerBound?: number;
+  readonly lowerBound?: number | Tensor;
   /** Step sizes in the place of gates, and what they come with. */
   readonly step?: StepInputs;
   /** Whether `initialState` receives the state behind the last token, too. */
@@ -56,26 +56,31 @@ export interface StepInputs {
 
 /** Validates, plans and records one call of an operator of the engine. */
 export function runRecurrence<T extends "f32" | "f16">(
-  { name, action, headGates, featureMap, lowerBound, step, inPlace = false }: RecurrenceCase,
+  { inPlace = false, ...family }: RecurrenceCase,
   [q, k, v]: readonly [Tensor<T>, Tensor<T>, Tensor<T>],
   options: RecurrenceOptions,
 ): RecurrenceResult<T> {
+  const { name, action, headGates, featureMap = "identity", featureScale, step } = family;
+  const { lowerBound } = family;
   // without a state there would be none to go on from, and none to leave
   if (inPlace && options.initialState === undefined) {
     throw new TypeError(`Cannot ${action} as a step needs a state: state is undefined`);
   }
-  const given = recurrenceProblem(q, k, v, options, action);
+  const given = recurrenceProblem(q, k, v, options, { action, featureMap });
   const { gpu } = given;
   const problem: RecurrenceProblem = {
     ...given.problem,
     ...(headGates && { gate: "head" }),
-    ...(featureMap && { featureMap }),
+    ...(featureScale && { featureScale }),
     ...(step && {
       ...{ gate: "step", step: step.config, stepLimits: step.limits },
       gateElem: step.steps.dtype as "f32" | "f16",
       copyable: given.problem.copyable && (!step.outGate || areCopyable([step.outGate])),
     }),
-    ...(lowerBound !== undefined && { gate: "forget", lowerBound }),
+    ...(typeof lowerBound === "number" && { gate: "forget", lowerBound }),
+    ...(lowerBound instanceof Tensor && {
+      ...{ gate: "forget", lowerBounds: lowerBound.dtype as "f32" | "f16" },
+    }),
     ...(inPlace && { final: true }),
   };
   const plan = planRecurrence(problem, gpu);
@@ -92,6 +97,8 @@ export function runRecurrence<T extends "f32" | "f16">(
       tensors: {
         ...{ q, k, v, gv, u, out },
         g: table ? { buffer: table, dtype: "f32" } : step?.steps ?? g,
+        lowerBounds: lowerBound instanceof Tensor ? lowerBound : null,
+        keyWeights: null,
         rates: step?.rates ?? null,
         stepBias: step?.stepBias ?? null,
         skip: step?.skip ?? null,

@@ -69,9 +69,9 @@ function workgroupSchedules(
 }
 
 function sources(problem: RecurrenceProblem, device: PlanDevice): InputSource[] {
-  const { batch, length, qHeads, heads, keyDim, valueDim, copyable } = problem;
+  const { batch, length, qHeads, heads, dim, valueDim, copyable } = problem;
   const rows = batch * length * Math.max(qHeads, heads);
-  return inputSources({ rows, widths: [keyDim, valueDim], copyable }, device);
+  return inputSources({ rows, widths: [dim, valueDim], copyable }, device);
 }
 
 /** Picks the schedule that the caller named, or the default. */

@@ -1,6 +1,6 @@
 import { checkOptionNames } from "../../gpu/options.ts";
 import type { Tensor } from "../../gpu/tensor.ts";
-import type { RecurrenceOptions, SequenceOptions } from "./problem.ts";
+import type { RecurrenceOptions, SequenceOptions } from "./options.ts";
 import { type RecurrenceCase, runRecurrence } from "./run.ts";
 
 /** Options of the recurrences whose state is one tensor. */

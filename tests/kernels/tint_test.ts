@@ -12,8 +12,13 @@ import { naiveNeighborhood } from "../../kernels/neighborhood/naive.ts";
 import type { NeighborhoodConfig } from "../../kernels/neighborhood/pattern.ts";
 import { type CarryConfig, recurrenceCarry } from "../../kernels/recurrence/carry.ts";
 import type { RecurrenceConfig } from "../../kernels/recurrence/config.ts";
-import { type LoopPass, type LoopTile, recurrenceLoop } from "../../kernels/recurrence/loop.ts";
+import { type LoopTile, recurrenceLoop } from "../../kernels/recurrence/loop.ts";
 import { naiveRecurrence } from "../../kernels/recurrence/naive.ts";
+import type { LoopPass } from "../../kernels/recurrence/tensors.ts";
+import { scanCarry } from "../../kernels/scan/carry.ts";
+import { ELEMENTS, type ScanKind } from "../../kernels/scan/element.ts";
+import { scanStates } from "../../kernels/scan/states.ts";
+import { scanWalk } from "../../kernels/scan/walk.ts";
 
 // Dawn's null back end: Chrome's compiler without a GPU. The process crashes if the object that
 // create() returns is collected, so it stays in this variable.
@@ -276,6 +281,7 @@ Deno.test("naiveNeighborhood() compiles under Tint with every window and storage
 
 const RECURRENCE: RecurrenceConfig = {
   elem: "f32",
+  dim: 8,
   keyDim: 8,
   valueDim: 12,
   group: 1,
@@ -283,6 +289,8 @@ const RECURRENCE: RecurrenceConfig = {
   featureMap: "identity",
   step: null,
   gateElem: "f32",
+  lowerBounds: null,
+  keyWeights: null,
   valueGate: null,
   bonus: null,
   normalize: false,
@@ -297,9 +305,12 @@ const RECURRENCE_OPTIONS: readonly Partial<RecurrenceConfig>[] = [
   { gate: "head" },
   { gate: "token" },
   { gate: "channel" },
+  { gate: "forget" },
+  { gate: "forget", lowerBounds: "f16" },
   { valueGate: "f32" },
   { bonus: "f32" },
   { normalize: true },
+  { keyWeights: "f16", featureMap: "elu1" },
   { reverse: true, valueFirst: true, group: 2 },
 ];
 
@@ -313,17 +324,20 @@ const EVERY_RECURRENCE: Partial<RecurrenceConfig> = {
 const RECURRENCES: readonly RecurrenceConfig[] = [
   ...[...RECURRENCE_OPTIONS, EVERY_RECURRENCE].flatMap((options) => [
     { ...RECURRENCE, ...options },
-    { ...RECURRENCE, ...options, keyDim: 7, valueDim: 5 },
+    { ...RECURRENCE, ...options, dim: 7, keyDim: 7, valueDim: 5 },
   ]),
+  { ...RECURRENCE, featureMap: "taylor2", dim: 5, keyDim: 21, normalize: true },
+  { ...RECURRENCE, featureMap: "one", keyDim: 1 },
   { ...RECURRENCE, source: "texture" },
   { ...RECURRENCE, ...EVERY_RECURRENCE, source: "texture" },
 ];
 
 const PASSES: readonly LoopPass[] = [
-  { initial: false, final: false, outputs: true, decays: false },
-  { initial: true, final: true, outputs: true, decays: false },
-  { initial: true, final: false, outputs: true, decays: false },
-  { initial: false, final: true, outputs: false, decays: true },
+  { initial: false, final: false, outputs: true, decays: false, writes: true },
+  { initial: true, final: true, outputs: true, decays: false, writes: true },
+  { initial: true, final: false, outputs: true, decays: false, writes: true },
+  { initial: false, final: true, outputs: false, decays: true, writes: true },
+  { initial: true, final: false, outputs: true, decays: false, writes: false },
 ];
 
 const LOOP_TILES: readonly LoopTile[] = [
@@ -360,6 +374,45 @@ Deno.test("naiveRecurrence() compiles under Tint with every option and states", 
     RECURRENCES.filter(({ source }) => source === "buffer").flatMap((config) =>
       [[false, false], [true, false], [false, true], [true, true]].map(([initial, final]) =>
         naiveRecurrence({ ...config, initial, final })
+      )
+    ),
+  );
+});
+
+const SCANS = Object.keys(ELEMENTS) as ScanKind[];
+
+Deno.test("scanWalk() compiles under Tint with every scan, storage and pass", async () => {
+  const passes = [
+    { initial: false, final: false, outputs: true, reverse: false },
+    { initial: true, final: true, outputs: true, reverse: true },
+    { initial: false, final: true, outputs: false, reverse: false },
+  ];
+  const storage = [
+    { elem: "f32", weightElem: "f32", width: 8 },
+    { elem: "f16", weightElem: "f16", width: 8 },
+    { elem: "f16", weightElem: "f32", width: 7 },
+  ] as const;
+
+  await assertCompiles(
+    SCANS.flatMap((kind) =>
+      storage.flatMap((stored) => passes.map((pass) => scanWalk({ kind, ...stored, ...pass })))
+    ),
+  );
+});
+
+Deno.test("scanCarry() compiles under Tint with every scan and states", async () => {
+  const sides = [[false, false], [true, false], [false, true], [true, true]];
+
+  await assertCompiles(
+    SCANS.flatMap((kind) => sides.map(([initial, final]) => scanCarry({ kind, initial, final }))),
+  );
+});
+
+Deno.test("scanStates() compiles under Tint with every scan, both ways", async () => {
+  await assertCompiles(
+    SCANS.flatMap((kind) =>
+      [1, 6, 8].flatMap((width) =>
+        (["states", "elements"] as const).map((from) => scanStates({ kind, width, from }))
       )
     ),
   );

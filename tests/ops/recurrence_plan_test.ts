@@ -3,10 +3,12 @@ import { Random } from "../../cli/random.ts";
 import type { BufferRange, Launch, Operation } from "../../gpu/recorder.ts";
 import type { Tensor } from "../../mod.ts";
 import type { PlanDevice } from "../../ops/attention/schedule.ts";
-import { launchRecurrence, type RecurrenceTensors } from "../../ops/recurrence/launch.ts";
-import { planRecurrence, type RecurrencePlan, type Segment } from "../../ops/recurrence/plan.ts";
+import { launchRecurrence } from "../../ops/recurrence/launch.ts";
+import type { RecurrenceTensors } from "../../ops/recurrence/pass.ts";
+import { planRecurrence, type RecurrencePlan } from "../../ops/recurrence/plan.ts";
 import type { RecurrenceProblem } from "../../ops/recurrence/problem.ts";
 import { recurrenceScheduleName, recurrenceSchedules } from "../../ops/recurrence/schedule.ts";
+import type { Segment } from "../../ops/segments.ts";
 
 const LIMITS: PlanDevice["limits"] = {
   maxStorageBufferBindingSize: 2 ** 27,
@@ -51,12 +53,16 @@ function problem(changes: Partial<RecurrenceProblem> = {}): RecurrenceProblem {
     kHeads: 2,
     heads: 2,
     bonusHeads: 1,
+    dim: changes.keyDim ?? 16,
     keyDim: 16,
     valueDim: 16,
     elem: "f32",
     gate: "none",
     featureMap: "identity",
+    featureScale: 0.5,
     lowerBound: 0,
+    lowerBounds: null,
+    keyWeights: null,
     step: null,
     stepLimits: [0, 0],
     gateElem: "f32",
@@ -469,6 +475,7 @@ function dryRun({ problem, device }: Case): Launch[] {
     g: gates[gate] ?? null,
     gv: valueGate && tensor(tokens * heads, valueDim, valueGate),
     u: bonus && tensor(bonusHeads, keyDim, bonus),
+    ...{ lowerBounds: null, keyWeights: null },
     ...{ rates: null, stepBias: null, skip: null, outGate: null },
     out: tensor(tokens * Math.max(qHeads, heads), valueDim),
     initial: problem.initial ? state() : null,

@@ -1,0 +1,86 @@
+import { taylorVectors } from "./features.ts";
+import type { PassConfig } from "./tensors.ts";
+
+/** Where an invocation puts the rows of its own token. */
+export interface OwnRows {
+  /** Channels 4 d to 4 d + 3 of the key, of its decay, and of query r. */
+  readonly k: string;
+  readonly e: string;
+  readonly q: string;
+}
+
+/** Loads the rows of a token, with features, forget gates and weights on the way. */
+export function ownRows(config: PassConfig, own: OwnRows): string {
+  const { keyWeights, outputs, writes } = config;
+  const weights = "weight *= element_key_weights(own * params.k_heads + k_head, 0u);";
+  const queries = `
+    @unroll for (var r = 0u; r < GROUP; r++) {
+      let q_head = (head * GROUP + r) * params.q_heads / (params.heads * GROUP);
+      let q_row = own * params.q_heads + q_head;
+      ${features(config, "load_q(q_row, d)", own.q)}
+    }`;
+  return [
+    keyWeights && writes ? weights : "",
+    writes ? keys(config, own) : "",
+    outputs ? queries : "",
+  ].join("\n");
+}
+
+function keys(config: PassConfig, own: OwnRows): string {
+  const load = "load_k(own * params.k_heads + k_head, d)";
+  const forget = `
+    @unroll for (var d = 0u; d < D4; d++) {
+      let f = ${load};
+      let bound = lower_bound_of(k_head, d);
+      ${own.k} = forget_keys(f, bound, d);
+      ${own.e} = forget_gates(f, bound);
+    }`;
+  if (config.gate === "forget") return forget;
+  const gates = `
+    @unroll for (var d = 0u; d < D4; d++) { ${own.e} = decays_of(load_g(own_row, d)); }`;
+  const weighted = features(config, load, own.k, "weight * ");
+  return weighted + (config.gate === "channel" ? gates : "");
+}
+
+/** The features of a row: vector by vector, or of all its channels. */
+function features(config: PassConfig, load: string, own: string, weight = ""): string {
+  const { featureMap, dim } = config;
+  if (featureMap !== "taylor2") {
+    return `@unroll for (var d = 0u; d < D4; d++) { ${own} = ${weight}features(${load}, d); }`;
+  }
+  const vectors = taylorVectors(dim, (i) => `channels[${Math.floor(i / 4)}][${i % 4}]`);
+  const rows = vectors.map((vector, d) =>
+    `@unroll for (var d = ${d}u; d < ${d} + 1; d++) { ${own} = ${weight}${vector}; }`
+  );
+  return `{
+      @registers var channels: array<vec4f, R4>;
+      @unroll for (var d = 0u; d < R4; d++) { channels[d] = params.feature_scale * ${load}; }
+      ${rows.join("\n      ")}
+    }`;
+}
+
+/** What the text of {@linkcode ownRows} calls. */
+export function rowFunctions({ lowerBounds }: PassConfig): string {
+  return /* wgsl */ `
+fn decays_of(g: vec4f) -> vec4f { return exp2(LOG2E * max(g, vec4f(LEAST_GATE))); }
+
+fn there(d: u32) -> vec4<bool> { return vec4u(4u * d) + vec4u(0u, 1u, 2u, 3u) < vec4u(KEYS); }
+
+/// Features of channels 4 d to 4 d + 3; there are none behind the last channel.
+fn features(x: vec4f, d: u32) -> vec4f {
+  return select(vec4f(), vec4f(feature(x.x), feature(x.y), feature(x.z), feature(x.w)), there(d));
+}
+
+fn lower_bound_of(head: u32, d: u32) -> vec4f {
+  return ${lowerBounds ? "load_lower_bounds(head, d)" : "vec4f(params.lower_bound)"};
+}
+/// Forget gates, at least the lower bound; the keys are what they leave of 1.
+fn forget_gates(f: vec4f, bound: vec4f) -> vec4f {
+  return bound + (1.0 - bound) * vec4f(sigmoid(f.x), sigmoid(f.y), sigmoid(f.z), sigmoid(f.w));
+}
+fn forget_keys(f: vec4f, bound: vec4f, d: u32) -> vec4f {
+  let x = vec4f(sigmoid(-f.x), sigmoid(-f.y), sigmoid(-f.z), sigmoid(-f.w));
+  return select(vec4f(), (1.0 - bound) * x, there(d));
+}
+`;
+}

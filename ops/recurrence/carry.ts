@@ -1,0 +1,100 @@
+import type { BufferRange, Operation } from "../../gpu/recorder.ts";
+import {
+  CARRY_THREADS,
+  type CarryConfig,
+  recurrenceCarry,
+} from "../../kernels/recurrence/carry.ts";
+import type { LoopPass } from "../../kernels/recurrence/tensors.ts";
+import { once } from "../once.ts";
+import { type Segment, tableOf } from "../segments.ts";
+import { launchPass, type RecurrenceCall, type Textures } from "./pass.ts";
+import type { StateBuffers } from "./states.ts";
+
+/** Where chunks find states and leave them. */
+export interface CarriedStates {
+  readonly buffers: StateBuffers | null;
+  readonly initial: boolean;
+  readonly final: boolean;
+}
+
+/** What each chunk adds to its state, and by what its state decays: rows of scratch. */
+export interface ChunkStates {
+  readonly s: BufferRange;
+  readonly z: BufferRange;
+  readonly decays: BufferRange;
+  readonly products: BufferRange;
+}
+
+const programs = once(recurrenceCarry);
+
+/** Records what each chunk adds to a state of 0. */
+export function launchChunkStates(
+  operation: Operation,
+  call: RecurrenceCall,
+  inputs: Textures,
+  segments: readonly Segment[],
+): ChunkStates {
+  const { heads, keyDim, valueDim, normalize, gate, valueGate } = call.problem;
+  const rows = Math.max(1, segments.length * heads);
+  const local: ChunkStates = {
+    s: operation.scratch(4 * rows * keyDim * valueDim + 16),
+    z: operation.scratch(4 * rows * keyDim + 16),
+    decays: operation.scratch(4 * rows * keyDim + 16),
+    products: operation.scratch(4 * rows * valueDim + 16),
+  };
+  const pass: LoopPass = {
+    ...{ initial: false, final: true, outputs: false, decays: true, writes: true },
+  };
+  launchPass(operation, call, inputs, segments, pass, {
+    state: local.s,
+    ...(normalize && { newSums: local.z }),
+    ...(gate !== "none" && { decays: local.decays }),
+    ...(valueGate !== null && { products: local.products }),
+  });
+  return local;
+}
+
+/** Records the pass between chunks: what each adds becomes what each finds. */
+export function launchCarry(
+  operation: Operation,
+  { problem, limits }: RecurrenceCall,
+  { local, chunkRanges, states }: {
+    readonly local: ChunkStates;
+    /** For each sequence its first chunk, one past its last, and its state. */
+    readonly chunkRanges: readonly Segment[];
+    readonly states: CarriedStates;
+  },
+): void {
+  const { heads, keyDim, valueDim, normalize, valueFirst } = problem;
+  const { initial, final, buffers } = states;
+  const [gated, valueGated] = [problem.gate !== "none", problem.valueGate !== null];
+  const sequences = operation.table(tableOf(chunkRanges));
+  const step = limits.maxComputeWorkgroupsPerDimension;
+  const launch = (
+    config: Pick<CarryConfig, "valueDim" | "valueFirst" | "valueGated">,
+    chunks: BufferRange,
+    state: GPUBuffer | null | undefined,
+  ): void => {
+    for (let sequence0 = 0; sequence0 < chunkRanges.length; sequence0 += step) {
+      operation.launch({
+        program: programs({ keyDim, gated, initial, final, ...config }),
+        resources: {
+          ...{ sequences, chunks },
+          ...(gated && { decays: local.decays }),
+          ...(config.valueGated && { products: local.products }),
+          ...(state && { state: { buffer: state } }),
+        },
+        params: { sequence0, heads },
+        grid: [
+          Math.ceil(keyDim * config.valueDim / CARRY_THREADS),
+          heads,
+          Math.min(step, chunkRanges.length - sequence0),
+        ],
+      });
+    }
+  };
+  launch({ valueDim, valueFirst, valueGated }, local.s, buffers?.s);
+  if (normalize) {
+    launch({ valueDim: 1, valueFirst: false, valueGated: false }, local.z, buffers?.z);
+  }
+}
