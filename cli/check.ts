@@ -6,6 +6,7 @@ import { checkedSchedules } from "./attention_flags.ts";
 import { type Arguments, type Command, EXIT, UsageError } from "./command.ts";
 import { FAMILIES } from "./families.ts";
 import { familyGroups } from "./family_cases.ts";
+import { fullGroup } from "./full_cases.ts";
 import { TOLERANCE } from "./host_tensor.ts";
 import { mergeGroup } from "./merge_cases.ts";
 import { neighborhoodGroups } from "./neighborhood_cases.ts";
@@ -30,7 +31,7 @@ const OPERATORS = [
   "neighborhoodAttention",
   "recurrence",
   ...Object.keys(FAMILIES),
-  ...["scan", "logCumsumExp", "softmaxScan"],
+  ...["linearAttentionFull", "scan", "logCumsumExp", "softmaxScan"],
   "platform",
 ];
 
@@ -101,6 +102,7 @@ function chooseWork(selection: Selection, gpu: Gpu): CheckGroup[] {
     ...neighborhoodGroups(kinds, selection),
     ...recurrenceGroups(gpu, selection),
     ...familyGroups(selection),
+    fullGroup(selection),
     ...scanGroups(selection),
   ].filter(({ operator, items }) => operators.includes(operator) && items.length > 0);
 }

@@ -7,6 +7,7 @@ import type { Random } from "./random.ts";
 export type Drawing =
   | "normal" // standard normal
   | "positive" // its absolute value
+  | "weights" // normal / 4, of a layer with 16 channels
   | "gate" // logsigmoid(normal) / 16
   | "decay" // −e^normal
   | "reset" // 0, −20, −1e4, −1e30 or −∞
@@ -15,12 +16,15 @@ export type Drawing =
   | "open" // 30
   | "shut" // −30
   | "saturated" // 30 or −30
-  | "mixed"; // normal, 30 or −30
+  | "mixed" // normal, 30 or −30
+  | "large" // 1e4 normal
+  | "masked"; // normal, or −∞ in one of three
 
 /** Draws an element of a tensor. */
 export const DRAWINGS: Readonly<Record<Drawing, (random: Random) => number>> = {
   normal: (random) => random.normal(),
   positive: (random) => Math.abs(random.normal()),
+  weights: (random) => random.normal() / 4,
   gate: (random) => -Math.log1p(Math.exp(-random.normal())) / 16,
   decay: (random) => -Math.exp(random.normal()),
   reset: (random) => random.pick([0, 0, 0, -20, -1e4, -1e30, -Infinity]),
@@ -30,6 +34,8 @@ export const DRAWINGS: Readonly<Record<Drawing, (random: Random) => number>> = {
   shut: () => -30,
   saturated: (random) => random.pick([30, -30]),
   mixed: (random) => random.pick([random.normal(), 30, -30]),
+  large: (random) => 1e4 * random.normal(),
+  masked: (random) => random.next() < 1 / 3 ? -Infinity : random.normal(),
 };
 
 /** A tensor of a family. */
@@ -84,6 +90,7 @@ const FEATURES: Readonly<Record<string, string>> = { taylor2: "TAYLOR", hedgehog
 export const FAMILIES: Readonly<Record<string, Family>> = {
   linearAttention: {
     parameters: QKV,
+    optional: { hedgehogWeights: { axes: "K K", draw: "weights" } },
     state: ({ featureMap = "identity", normalize = featureMap !== "identity" }) =>
       stateOf(FEATURES[String(featureMap)] ?? "K", normalize === true),
     ...{ operator: library.linearAttention, step: library.linearAttentionStep },
@@ -116,6 +123,14 @@ export const FAMILIES: Readonly<Record<string, Family>> = {
     parameters: { ...QUERIES, f: QKV.k, ...VALUES },
     optional: { lowerBound: { axes: "HK K", draw: "uniform" } },
     ...{ operator: library.hgrn2, step: library.hgrn2Step, reference: reference.hgrn2 },
+  },
+  lightNet: {
+    parameters: QKV,
+    state: () => ({
+      "initialState.s": { axes: "N HV K V", dtype: "f32" },
+      "initialState.z": { axes: "N HK K", dtype: "f32" },
+    }),
+    ...{ operator: library.lightNet, step: library.lightNetStep, reference: reference.lightNet },
   },
   mamba2: {
     parameters: {

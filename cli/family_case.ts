@@ -86,6 +86,7 @@ export function familyInputs(c: FamilyCase): RecurrenceInputs {
     ...{ B: c.batch, T: c.length, N: cuSeqlens ? cuSeqlens.length - 1 : c.batch },
     ...{ HQ: c.qHeads, HK: c.kHeads, HV: c.heads, K: keyDim, V: c.valueDim },
     ...{ TAYLOR: featureDim("taylor2", keyDim), HEDGEHOG: 2 * keyDim },
+    ...{ SIDES: 2, BIASED: keyDim + 1 }, // of weights for queries and keys, and with a bias
   };
   const inputs = Object.entries(tensorsOf(c)).map(
     ([name, { axes, draw = "normal", dtype = c.dtype }]) => [

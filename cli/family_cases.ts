@@ -19,6 +19,7 @@ const FORMS: readonly Part[] = [
   { cuSeqlens: PACKED, sequence: { ...CHUNK, reverse: true } },
   { sequence: { ...LOOP, reverse: true } },
   { sequence: CHUNK },
+  { length: 1, initial: false, sequence: LOOP }, // a step from nothing
   { sequence: CHUNK, dtype: "f16", batch: 2 },
   { sequence: LOOP, heads: 4, qHeads: 2, kHeads: 2, initial: false },
 ];
@@ -30,6 +31,14 @@ const OWN: Readonly<Record<string, readonly Part[]>> = {
     { options: { featureMap: "relu" } },
     { options: { featureMap: "exp" } },
     { options: { featureMap: "taylor2" }, keyDim: 5 },
+    { options: { featureMap: "taylor2", schedule: "naive" }, keyDim: 5 },
+    { options: { featureMap: "hedgehog" } },
+    { options: { featureMap: "hedgehog" }, tensors: { hedgehogWeights: { axes: "K BIASED" } } },
+    {
+      options: { featureMap: "hedgehog" },
+      tensors: { hedgehogWeights: { axes: "SIDES HK K K" } },
+      keyDim: 7,
+    },
     {
       options: { normalize: true },
       tensors: { q: { draw: "positive" }, k: { draw: "positive" } },
@@ -58,6 +67,13 @@ const OWN: Readonly<Record<string, readonly Part[]>> = {
     { tensors: { f: { draw: "open" } }, initial: false, dtype: "f32" }, // outputs of 1e-13
     { tensors: { f: { draw: "shut" } } },
     { tensors: { f: { draw: "mixed" }, lowerBound: {} } },
+    { tensors: { f: { draw: "mixed" }, lowerBound: {} }, options: { schedule: "naive" } },
+  ],
+  lightNet: [
+    { tensors: { k: { draw: "masked" } } },
+    { tensors: { k: { draw: "masked" } }, initial: false },
+    { tensors: { k: { draw: "large" } } },
+    { tensors: { k: { draw: "large" } }, initial: false, options: { scale: 0.3 } },
   ],
   mamba2: [
     {

@@ -6,10 +6,13 @@ import {
   neighborhoodValues,
 } from "../ops/neighborhood/mod.ts";
 import {
+  based,
   gla,
   hgrn2,
+  lightNet,
   lightningAttention,
   linearAttention,
+  linearAttentionFull,
   mamba2,
   recurrence,
   retention,
@@ -57,8 +60,16 @@ export const RUNNABLE: Readonly<Record<string, Runnable>> = {
     allOutputs: FINAL,
   }),
   linearAttention: runnable(linearAttention, "q k v", {
-    tensorOptions: RECORDS,
+    tensorOptions: ["hedgehogWeights", ...RECORDS],
     allOutputs: FINAL,
+  }),
+  based: runnable(based, "q k v", {
+    tensorOptions: ["initialState.s", "initialState.z", "cuSeqlens"],
+    allOutputs: FINAL,
+  }),
+  linearAttentionFull: runnable(linearAttentionFull, "q k v", {
+    tensorOptions: ["tokenWeights", "hedgehogWeights"],
+    allOutputs: {},
   }),
   retention: runnable(retention, "q k v", { tensorOptions: STATES, allOutputs: FINAL }),
   lightningAttention: runnable(lightningAttention, "q k v", {
@@ -68,6 +79,10 @@ export const RUNNABLE: Readonly<Record<string, Runnable>> = {
   simpleGla: runnable(simpleGla, "q k v g", { tensorOptions: STATES, allOutputs: FINAL }),
   gla: runnable(gla, "q k v g", { tensorOptions: ["gv", ...STATES], allOutputs: FINAL }),
   hgrn2: runnable(hgrn2, "q f v", { tensorOptions: STATES, allOutputs: FINAL }),
+  lightNet: runnable(lightNet, "q k v", {
+    tensorOptions: ["initialState.s", "initialState.z", "cuSeqlens"],
+    allOutputs: FINAL,
+  }),
   mamba2: runnable(mamba2, "x dt a b c", {
     tensorOptions: ["d", "z", "dtBias", ...STATES],
     allOutputs: FINAL,

@@ -1,6 +1,7 @@
 import type { ParamType } from "../../gpu/program.ts";
-import { type Accessor, type Elem, elementReader, type InputSource } from "../shared/rows.ts";
+import type { Elem, InputSource } from "../shared/rows.ts";
 import type { FeatureMap } from "./features.ts";
+import type { Inputs } from "./inputs.ts";
 
 /** What a token's gate multiplies before its key is written. */
 export type GateShape =
@@ -11,22 +12,11 @@ export type GateShape =
   | "forget" // the same, and the keys, from one tensor of forget gates before their sigmoid (HGRN2)
   | "step"; // a step size for each token of a head, times the rate of the head (Mamba-2)
 
-/** What is compiled of step sizes, and of what Mamba-2 adds to the output. */
-export interface StepConfig {
-  /** Storage of the rates, the bias of the steps, the skip weights and the output gate, if any. */
-  readonly rates: Elem;
-  readonly bias: Elem | null;
-  readonly skip: Elem | null;
-  readonly outGate: Elem | null;
-  /** Whether steps go through softplus. */
-  readonly softplus: boolean;
-  /** Whether there is a skip weight for each value channel. */
-  readonly skipChannels: boolean;
-}
-
 /** What a recurrence kernel must know when it is compiled: the description of the mathematics. */
 export interface RecurrenceConfig {
-  /** Storage of q, k, v and out. */
+  /** Storage of the tensors that are there. */
+  readonly inputs: Inputs<Elem>;
+  /** Storage of the output. */
   readonly elem: Elem;
   /** Channels of a row of q and k. */
   readonly dim: number;
@@ -38,18 +28,8 @@ export interface RecurrenceConfig {
   readonly group: number;
   readonly gate: GateShape;
   readonly featureMap: FeatureMap;
-  /** Where the gate is `"step"`. */
-  readonly step: StepConfig | null;
-  /** Storage of the gates. */
-  readonly gateElem: Elem;
-  /** Storage of the lower bounds of forget gates, one for each key channel, or null for one in all. */
-  readonly lowerBounds: Elem | null;
-  /** Storage of the weights of keys, one for each token and key head, or null without. */
-  readonly keyWeights: Elem | null;
-  /** Storage of the gates of value channels, or null without them. */
-  readonly valueGate: Elem | null;
-  /** Storage of the bonus, with which a token reads the state before its write, or null without. */
-  readonly bonus: Elem | null;
+  /** Whether step sizes go through softplus. */
+  readonly softplus: boolean;
   /** Whether outputs are divided by what the query reads from the running sum of the keys. */
   readonly normalize: boolean;
   /** Whether sequences run from their last token to their first. */
@@ -63,14 +43,12 @@ export interface RecurrenceConfig {
 /** Run-time parameters that all passes share. */
 export const RECURRENCE_PARAMS: Readonly<Record<string, ParamType>> = {
   segment0: "u32", // first segment of this launch
-  qHeads: "u32", // HQ
-  kHeads: "u32", // HK
   heads: "u32", // HV
-  bonusHeads: "u32",
   scale: "f32",
   eps: "f32",
   lowerBound: "f32", // of forget gates
   featureScale: "f32", // of the channels that a Taylor series is of
+  keyCount: "f32", // keys of which outputs are the mean
   stepMin: "f32",
   stepMax: "f32",
 };
@@ -87,21 +65,11 @@ fn decay_of(g: f32) -> f32 { return exp2(LOG2E * max(g, LEAST_GATE)); }
 fn sigmoid(x: f32) -> f32 { return 1.0 / (1.0 + exp2(-LOG2E * clamp(x, -88.0, 88.0))); }
 `;
 
-/** Reads single elements of the tensors of a step: `element_<name>`. */
-export function stepReaders({ rates, bias }: StepConfig): Accessor[] {
-  return [
-    elementReader({ name: "rates", elem: rates, width: 1 }),
-    ...(bias ? [elementReader({ name: "stepBias", elem: bias, width: 1 })] : []),
-  ];
-}
-
 /** `step_of(raw, head)` and `decay_of_step(step, head)` as WGSL. */
-export function stepCode(step: StepConfig | null): string {
-  if (step === null) {
-    return `fn step_of(raw: f32, head: u32) -> f32 { return 1.0; }
-fn decay_of_step(step: f32, head: u32) -> f32 { return 1.0; }`;
-  }
-  const biased = step.bias ? "raw + element_step_bias(head, 0u)" : "raw";
+export function stepCode(
+  { inputs, softplus }: Pick<RecurrenceConfig, "inputs" | "softplus">,
+): string {
+  const biased = inputs.stepBias ? "raw + element_step_bias(row_step_bias(0u, head), 0u)" : "raw";
   return /* wgsl */ `
 /// log(1 + e^x), where log alone loses small exponentials.
 fn softplus(x: f32) -> f32 {
@@ -111,9 +79,9 @@ fn softplus(x: f32) -> f32 {
 }
 fn step_of(raw: f32, head: u32) -> f32 {
   let x = ${biased};
-  return clamp(${step.softplus ? "softplus(x)" : "x"}, params.step_min, params.step_max);
+  return clamp(${softplus ? "softplus(x)" : "x"}, params.step_min, params.step_max);
 }
 fn decay_of_step(step: f32, head: u32) -> f32 {
-  return decay_of(step * element_rates(head, 0u));
+  return ${inputs.rates ? "decay_of(step * element_rates(row_rates(0u, head), 0u))" : "1.0"};
 }`;
 }

@@ -5,7 +5,11 @@ export type FeatureMap =
   | "relu"
   | "exp"
   | "taylor2" // 1, x_i, x_i² / √2 and x_i x_j for i < j
+  | "stored" // features that were computed before, STORED times too large, so that f16 keeps small ones
   | "one"; // the constant 1, once
+
+/** By how much stored features are too large. */
+export const STORED: number = 2 ** 15;
 
 /** How many features φ makes of a row of `dim` channels. */
 export function featureDim(featureMap: FeatureMap, dim: number): number {
@@ -21,6 +25,7 @@ export function featureCode(featureMap: FeatureMap): string {
     relu: "max(x, 0.0)",
     exp: "exp2(LOG2E * x)",
     taylor2: "x",
+    stored: `x / ${STORED}.0`,
     one: "1.0",
   };
   return `fn feature(x: f32) -> f32 { return ${features[featureMap]}; }`;

@@ -1,43 +1,50 @@
 import { taylorVectors } from "./features.ts";
-import type { PassConfig } from "./tensors.ts";
+import type { PassConfig } from "./pass.ts";
 
 /** Where an invocation puts the rows of its own token. */
 export interface OwnRows {
-  /** Channels 4 d to 4 d + 3 of the key, of its decay, and of query r. */
+  /** Channels 4 d to 4 d + 3 of the key, of its decay, and of query r; q_r diag(u) k. */
   readonly k: string;
   readonly e: string;
   readonly q: string;
+  readonly bonus: string;
 }
 
 /** Loads the rows of a token, with features, forget gates and weights on the way. */
 export function ownRows(config: PassConfig, own: OwnRows): string {
-  const { keyWeights, outputs, writes } = config;
-  const weights = "weight *= element_key_weights(own * params.k_heads + k_head, 0u);";
+  const { inputs, outputs, writes } = config;
+  const weights = "weight *= element_key_weights(row_key_weights(own, head), 0u);";
   const queries = `
     @unroll for (var r = 0u; r < GROUP; r++) {
-      let q_head = (head * GROUP + r) * params.q_heads / (params.heads * GROUP);
-      let q_row = own * params.q_heads + q_head;
+      let q_row = row_q(own, head * GROUP + r);
       ${features(config, "load_q(q_row, d)", own.q)}
     }`;
+  const bonus = `
+    @unroll for (var r = 0u; r < GROUP; r++) {
+      var sum = 0.0;
+      @unroll for (var d = 0u; d < D4; d++) { sum += dot(${own.q} * load_u(row_u(own, head), d), ${own.k}); }
+      ${own.bonus} = sum;
+    }`;
   return [
-    keyWeights && writes ? weights : "",
+    inputs.keyWeights && writes ? weights : "",
     writes ? keys(config, own) : "",
     outputs ? queries : "",
+    inputs.u && outputs ? bonus : "",
   ].join("\n");
 }
 
 function keys(config: PassConfig, own: OwnRows): string {
-  const load = "load_k(own * params.k_heads + k_head, d)";
+  const load = "load_k(row_k(own, head), d)";
   const forget = `
     @unroll for (var d = 0u; d < D4; d++) {
       let f = ${load};
-      let bound = lower_bound_of(k_head, d);
+      let bound = lower_bound_of(head, d);
       ${own.k} = forget_keys(f, bound, d);
       ${own.e} = forget_gates(f, bound);
     }`;
   if (config.gate === "forget") return forget;
   const gates = `
-    @unroll for (var d = 0u; d < D4; d++) { ${own.e} = decays_of(load_g(own_row, d)); }`;
+    @unroll for (var d = 0u; d < D4; d++) { ${own.e} = decays_of(load_gk(row_gk(own, head), d)); }`;
   const weighted = features(config, load, own.k, "weight * ");
   return weighted + (config.gate === "channel" ? gates : "");
 }
@@ -60,7 +67,7 @@ function features(config: PassConfig, load: string, own: string, weight = ""): s
 }
 
 /** What the text of {@linkcode ownRows} calls. */
-export function rowFunctions({ lowerBounds }: PassConfig): string {
+export function rowFunctions({ inputs }: PassConfig): string {
   return /* wgsl */ `
 fn decays_of(g: vec4f) -> vec4f { return exp2(LOG2E * max(g, vec4f(LEAST_GATE))); }
 
@@ -72,7 +79,11 @@ fn features(x: vec4f, d: u32) -> vec4f {
 }
 
 fn lower_bound_of(head: u32, d: u32) -> vec4f {
-  return ${lowerBounds ? "load_lower_bounds(head, d)" : "vec4f(params.lower_bound)"};
+  return ${
+    inputs.lowerBounds
+      ? "load_lower_bounds(row_lower_bounds(0u, head), d)"
+      : "vec4f(params.lower_bound)"
+  };
 }
 /// Forget gates, at least the lower bound; the keys are what they leave of 1.
 fn forget_gates(f: vec4f, bound: vec4f) -> vec4f {

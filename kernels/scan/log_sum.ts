@@ -24,11 +24,15 @@ fn combined(one: Element, other: Element) -> Element {
   return Element(max(one.m, other.m), kept * one.u + added * other.u);
 }
 
-fn output(sum: Element) -> vec4f {
-  // u is at least 1 where there is a sum; near 1 log alone may be off by 5e-7
-  let y = sum.u - 1.0;
+/// log(1 + y), where log alone may be off by 5e-7.
+fn log_1p(y: vec4f) -> vec4f {
   let series = y * (1.0 - y * (0.5 - y * (1.0 / 3.0 - 0.25 * y)));
-  let z = sum.m + select(log(max(sum.u, vec4f(1.0))), series, y < vec4f(0.02));
+  return select(log(1.0 + y), series, abs(y) < vec4f(0.02));
+}
+
+fn output(sum: Element) -> vec4f {
+  // u is at least 1 where there is a sum
+  let z = sum.m + log_1p(max(sum.u - 1.0, vec4f()));
   return select(z, vec4f(negative_infinity()), sum.u == vec4f());
 }`,
 

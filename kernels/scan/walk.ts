@@ -5,8 +5,8 @@ import {
   type ParamType,
   type Program,
 } from "../../gpu/program.ts";
-import { writer } from "../shared/rows.ts";
 import { ELEMENTS, SCAN_THREADS, type ScanInputs, type ScanKind } from "./element.ts";
+import { outputsOf } from "./outputs.ts";
 
 /** What one pass does with its segments. */
 export interface WalkPass {
@@ -23,6 +23,11 @@ export interface WalkConfig extends ScanInputs, WalkPass {
   readonly kind: ScanKind;
   /** Whether sequences run from their last token to their first. */
   readonly reverse: boolean;
+  /**
+   * Rows of gates for each row of keys, where outputs are the keys and gates of a recurrence (of
+   * `logCumsumExp` alone); null where they are the sums.
+   */
+  readonly gateRows: number | null;
 }
 
 /**
@@ -30,11 +35,11 @@ export interface WalkConfig extends ScanInputs, WalkPass {
  * combines their elements; a walk without outputs leaves what a chunk does to what came before it.
  */
 export function scanWalk(config: WalkConfig): Program {
-  const { kind, elem, width, reverse, initial, final, outputs } = config;
+  const { kind, width, reverse, initial, final, outputs, gateRows } = config;
   const element = ELEMENTS[kind];
   const inputs = element.token(config);
-  const out = outputs ? [writer({ name: "out", elem, width })] : [];
-  const accessors = [...inputs.accessors, ...out];
+  const given = outputsOf(config);
+  const accessors = [...inputs.accessors, ...given.accessors];
   const bindings: Binding[] = [
     { name: "segments", access: "read", type: "array<vec4u>" },
     { name: "elements", access: "read_write", type: "array<Element>" }, // [segments, heads, V4]
@@ -47,13 +52,13 @@ export function scanWalk(config: WalkConfig): Program {
     ...Object.fromEntries(accessors.map(({ binding }) => [`${binding.name}First`, "u32"])),
   };
   const code = [
-    constants({ THREADS: SCAN_THREADS, V4: Math.ceil(width / 4) }),
-    constants({ REVERSE: reverse, INITIAL: initial, FINAL: final, OUTPUTS: outputs }),
+    constants({ THREADS: SCAN_THREADS, V4: Math.ceil(width / 4), GATE_ROWS: gateRows ?? 0 }),
+    constants({ REVERSE: reverse, INITIAL: initial, FINAL: final }),
     element.code,
     declare(bindings, params),
     ...accessors.map((accessor) => accessor.code),
-    ...(outputs ? [] : ["fn store_out(row: u32, c: u32, x: vec4f) {}"]),
     inputs.code,
+    given.code,
     MAIN,
   ].join("\n");
   const label = `${kind} (${outputs ? "walk" : "chunks"})`;
@@ -75,8 +80,10 @@ fn main(@builtin(global_invocation_id) at: vec3u) {
   for (var i = segment.x; i < segment.y; i++) {
     let t = select(i, segment.x + segment.y - 1u - i, REVERSE);
     let row = t * params.heads + head;
-    sum = combined(sum, token(row, c));
-    if OUTPUTS { store_out(row, c, output(sum)); }
+    let before = sum;
+    let own = token(row, c);
+    sum = combined(before, own);
+    emit(row, c, before, own, sum);
   }
   if FINAL { elements[place] = sum; }
 }

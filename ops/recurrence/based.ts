@@ -44,7 +44,12 @@ function family(q: Tensor, given: number | undefined): RecurrenceCase {
   if (!(scale > 0)) {
     throw new RangeError(`Cannot ${ACTION} as scale must be positive: scale is ${scale}`);
   }
-  return { name: "based", action: ACTION, featureMap: "taylor2", featureScale: scale ** 0.5 };
+  return {
+    name: "based",
+    action: ACTION,
+    featureMap: "taylor2",
+    set: { featureScale: scale ** 0.5 },
+  };
 }
 
 /**

@@ -4,7 +4,7 @@ import {
   type CarryConfig,
   recurrenceCarry,
 } from "../../kernels/recurrence/carry.ts";
-import type { LoopPass } from "../../kernels/recurrence/tensors.ts";
+import type { LoopPass } from "../../kernels/recurrence/pass.ts";
 import { once } from "../once.ts";
 import { type Segment, tableOf } from "../segments.ts";
 import { launchPass, type RecurrenceCall, type Textures } from "./pass.ts";
@@ -31,10 +31,10 @@ const programs = once(recurrenceCarry);
 export function launchChunkStates(
   operation: Operation,
   call: RecurrenceCall,
-  inputs: Textures,
+  textures: Textures,
   segments: readonly Segment[],
 ): ChunkStates {
-  const { heads, keyDim, valueDim, normalize, gate, valueGate } = call.problem;
+  const { heads, keyDim, valueDim, normalize, gate, inputs } = call.problem;
   const rows = Math.max(1, segments.length * heads);
   const local: ChunkStates = {
     s: operation.scratch(4 * rows * keyDim * valueDim + 16),
@@ -43,13 +43,13 @@ export function launchChunkStates(
     products: operation.scratch(4 * rows * valueDim + 16),
   };
   const pass: LoopPass = {
-    ...{ initial: false, final: true, outputs: false, decays: true, writes: true },
+    ...{ initial: false, final: true, outputs: false, decays: true, writes: true, center: false },
   };
-  launchPass(operation, call, inputs, segments, pass, {
+  launchPass(operation, call, textures, segments, pass, {
     state: local.s,
     ...(normalize && { newSums: local.z }),
     ...(gate !== "none" && { decays: local.decays }),
-    ...(valueGate !== null && { products: local.products }),
+    ...(inputs.gv && { products: local.products }),
   });
   return local;
 }
@@ -67,7 +67,7 @@ export function launchCarry(
 ): void {
   const { heads, keyDim, valueDim, normalize, valueFirst } = problem;
   const { initial, final, buffers } = states;
-  const [gated, valueGated] = [problem.gate !== "none", problem.valueGate !== null];
+  const [gated, valueGated] = [problem.gate !== "none", problem.inputs.gv !== undefined];
   const sequences = operation.table(tableOf(chunkRanges));
   const step = limits.maxComputeWorkgroupsPerDimension;
   const launch = (

@@ -35,7 +35,14 @@ function family(f: Tensor, lowerBound: unknown): RecurrenceCase {
       }`,
     );
   }
-  return { name: "hgrn2", action: ACTION, lowerBound };
+  return lowerBound instanceof Tensor
+    ? {
+      name: "hgrn2",
+      action: ACTION,
+      inputs: { lowerBounds: lowerBound },
+      set: { gate: "forget" },
+    }
+    : { name: "hgrn2", action: ACTION, set: { gate: "forget", lowerBound } };
 }
 
 /**

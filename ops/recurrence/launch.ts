@@ -1,5 +1,5 @@
 import type { BufferRange, Operation } from "../../gpu/recorder.ts";
-import type { LoopPass } from "../../kernels/recurrence/tensors.ts";
+import type { LoopPass } from "../../kernels/recurrence/pass.ts";
 import type { Round, Segment } from "../segments.ts";
 import { type CarriedStates, launchCarry, launchChunkStates } from "./carry.ts";
 import { launchPass, type RecurrenceCall, textureInputs, type Textures } from "./pass.ts";
@@ -39,7 +39,14 @@ function launchChunks(
   const local = launchChunkStates(operation, own, inputs, segments);
   launchCarry(operation, call, { local, chunkRanges, states });
   const found = { state: local.s, ...(problem.normalize && { sums: local.z }) };
-  const pass = { initial: true, final: false, outputs: true, decays: false, writes: true };
+  const pass = {
+    initial: true,
+    final: false,
+    outputs: true,
+    decays: false,
+    writes: true,
+    center: false,
+  };
   launchPass(operation, own, inputs, segments, pass, found);
 }
 
@@ -57,6 +64,13 @@ function launchWalk(
     states.sums = final ? copied(operation, call.problem, buffers.z) : { buffer: buffers.z };
   }
   if (buffers?.z && final) states.newSums = { buffer: buffers.z };
-  const pass: LoopPass = { initial, final, outputs: true, decays: false, writes: true };
+  const pass: LoopPass = {
+    initial,
+    final,
+    outputs: true,
+    decays: false,
+    writes: true,
+    center: false,
+  };
   launchPass(operation, call, inputs, segments, pass, states);
 }

@@ -1,22 +1,27 @@
-import { kindOf } from "../../gpu/dtype.ts";
 import { checkOptionNames } from "../../gpu/options.ts";
 import type { Tensor } from "../../gpu/tensor.ts";
-import type { FeatureMap } from "../../kernels/recurrence/features.ts";
-import type { RecurrenceState, SequenceOptions } from "./options.ts";
-import { type RecurrenceCase, type RecurrenceResult, runRecurrence } from "./run.ts";
+import { type FeatureMap, type Features, withFeatures } from "./feature_map.ts";
+import type { RecurrenceOptions, RecurrenceState, SequenceOptions } from "./options.ts";
+import { type RecurrenceResult, runRecurrence } from "./run.ts";
 
-export type { FeatureMap } from "../../kernels/recurrence/features.ts";
+export type { FeatureMap } from "./feature_map.ts";
 
 /** Options of {@linkcode linearAttention}. */
 export interface LinearAttentionOptions extends SequenceOptions {
   /**
    * φ of queries and keys, channel by channel: x; elu(x) + 1; max(x, 0); e^x. Or of K channels together:
    * `"taylor2"`, with φ(x)·φ(y) = 1 + s + s²/2 of s = x·y / √K, makes 1 + K + K(K+1)/2 features, at most
-   * 256 (K up to 21).
+   * 256 (K up to 21); `"hedgehog"`, softmax([2y, −2y]) of y = W x, makes 2F of the F channels of y.
    *
    * @default {"identity"}
    */
   featureMap?: FeatureMap;
+  /**
+   * W of `"hedgehog"`, f32 or f16: `[F, K]` for all heads, `[H, F, K]` for each, or `[2, H, F, K]`, first
+   * for the queries, then for the keys; F up to 128. With K + 1 columns the last one is a bias. The unit
+   * matrix by default. Queries or keys of HX heads use weights ⌊h·H/HX⌋; H divides HQ and HK.
+   */
+  hedgehogWeights?: Tensor;
   /**
    * Whether outputs are divided by what the query reads from the running sum of the keys' features. The
    * state is then the record `{ s, z }`.
@@ -37,28 +42,33 @@ export interface LinearAttentionOptions extends SequenceOptions {
 /** Options of {@linkcode linearAttentionStep}. */
 export type LinearAttentionStepOptions = Pick<
   LinearAttentionOptions,
-  "featureMap" | "normalize" | "eps" | "scale" | "stateLayout" | "schedule"
+  "featureMap" | "hedgehogWeights" | "normalize" | "eps" | "scale" | "stateLayout" | "schedule"
 >;
 
 const ACTION = "compute linear attention";
-const FEATURE_MAPS: readonly FeatureMap[] = ["identity", "elu1", "relu", "exp", "taylor2"];
 const STEP_OPTIONS: readonly (keyof LinearAttentionStepOptions)[] = [
-  ...["featureMap", "normalize", "eps", "scale", "stateLayout", "schedule"] as const,
+  ...["featureMap", "hedgehogWeights", "normalize", "eps", "scale"] as const,
+  ...["stateLayout", "schedule"] as const,
 ];
 const OPTIONS: readonly (keyof LinearAttentionOptions)[] = [
   ...STEP_OPTIONS,
   ...["initialState", "finalState", "cuSeqlens", "reverse", "mode", "chunkSize"] as const,
 ];
 
-function family(featureMap: FeatureMap): RecurrenceCase {
-  if (!FEATURE_MAPS.includes(featureMap)) {
-    throw new RangeError(
-      `Cannot ${ACTION} as featureMap must be one of ${FEATURE_MAPS.join(", ")}: featureMap is ${
-        kindOf(featureMap)
-      }`,
-    );
-  }
-  return { name: "linearAttention", action: ACTION, featureMap };
+/** Runs the engine on q, k and v, or on the features of Hedgehog and v. */
+function run<T extends "f32" | "f16">(
+  inPlace: boolean,
+  features: Features,
+  [q, k, v]: readonly [Tensor<T>, Tensor<T>, Tensor<T>],
+  options: RecurrenceOptions,
+): RecurrenceResult<T> {
+  const family = { name: "linearAttention", action: ACTION, inPlace };
+  return withFeatures(
+    family,
+    features,
+    { q, k, v },
+    (q, k, featureMap) => runRecurrence({ ...family, featureMap }, [q, k, v], options),
+  );
 }
 
 /**
@@ -67,13 +77,15 @@ function family(featureMap: FeatureMap): RecurrenceCase {
  *
  * With `normalize`, the default of all feature maps but the identity, the output is
  * o_t / (scale · φ(q_t)·z_t + eps), z_t the running sum of φ(k). Features are computed when q and k are
- * loaded and never stored. Heads are grouped as in `recurrence`.
+ * loaded and never stored, but for `"hedgehog"`, whose features are a tensor in the dtype of q while the
+ * work is under way. States have a row for each feature. Heads are grouped as in `recurrence`.
  *
  * @typeParam T storage of q, k and v
  * @param q `[B, T, HQ, K]`
  * @param k `[B, T, HK, K]`
  * @param v `[B, T, HV, V]`
- * @param options feature map, normalisation, scale (default K^-1/2), states, sequences, mode
+ * @param options feature map, normalisation, scale (default K'^-1/2, K' features), states, sequences,
+ * mode
  * @returns out `[B, T, HO, V]`, and the final state where it is asked for
  * @throws TypeError if a tensor, shape, dtype or option does not fit
  * @throws RangeError if a value is out of range
@@ -85,15 +97,16 @@ export function linearAttention<T extends "f32" | "f16">(
   options: LinearAttentionOptions = {},
 ): RecurrenceResult<T> {
   checkOptionNames(ACTION, options, OPTIONS);
-  const { featureMap = "identity", normalize = featureMap !== "identity", ...others } = options;
-  return runRecurrence(family(featureMap), [q, k, v], { ...others, normalize });
+  const { featureMap = "identity", normalize = featureMap !== "identity", ...given } = options;
+  const { hedgehogWeights: weights, ...others } = given;
+  return run(false, { featureMap, weights }, [q, k, v], { ...others, normalize });
 }
 
 /**
  * The next token of `linearAttention`, in place.
  *
  * @typeParam T storage of q, k and v
- * @param state f32 `[B, HV, K, V]`, with `normalize` the record of it and the running sum: the state
+ * @param state f32 `[B, HV, K', V]`, with `normalize` the record of it and the running sum: the state
  * before the token, then the one behind it
  * @param q `[B, 1, HQ, K]`
  * @param k `[B, 1, HK, K]`
@@ -111,7 +124,8 @@ export function linearAttentionStep<T extends "f32" | "f16">(
   options: LinearAttentionStepOptions = {},
 ): Tensor<T> {
   checkOptionNames(ACTION, options, STEP_OPTIONS);
-  const { featureMap = "identity", normalize = featureMap !== "identity", ...others } = options;
+  const { featureMap = "identity", normalize = featureMap !== "identity", ...given } = options;
+  const { hedgehogWeights: weights, ...others } = given;
   const stepped = { ...others, normalize, initialState: state, mode: "loop" as const };
-  return runRecurrence({ ...family(featureMap), inPlace: true }, [q, k, v], stepped).out;
+  return run(true, { featureMap, weights }, [q, k, v], stepped).out;
 }

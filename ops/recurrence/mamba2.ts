@@ -59,23 +59,21 @@ function family(x: Tensor, dt: Tensor, a: Tensor, form: Mamba2Form): RecurrenceC
       }, dtSoftplus is ${kindOf(dtSoftplus)}`,
     );
   }
-  const elemOf = (name: string, tensor: Tensor): "f32" | "f16" =>
-    checkDType(ACTION, name, tensor, ["f32", "f16"]);
-  elemOf("dt", dt);
+  for (const [name, tensor] of [...Object.entries({ dt, a }), ...optional]) {
+    checkDType(ACTION, name, tensor as Tensor, ["f32", "f16"]);
+  }
   return {
     name: "mamba2",
     action: ACTION,
-    step: {
-      config: {
-        rates: elemOf("a", a),
-        bias: dtBias ? elemOf("dtBias", dtBias) : null,
-        skip: d ? elemOf("d", d) : null,
-        outGate: z ? elemOf("z", z) : null,
-        softplus: dtSoftplus,
-        skipChannels: d?.shape.length === 2,
-      },
-      limits: [Math.max(low, -MOST), Math.min(high, MOST)],
-      ...{ steps: dt, rates: a, stepBias: dtBias ?? null, skip: d ?? null, outGate: z ?? null },
+    inputs: {
+      ...{ g: dt, rates: a },
+      ...(dtBias && { stepBias: dtBias }),
+      ...(d && { [d.shape.length === 2 ? "skipRows" : "skip"]: d }),
+      ...(z && { outGate: z }),
+    },
+    set: {
+      ...{ gate: "step", softplus: dtSoftplus },
+      stepLimits: [Math.max(low, -MOST), Math.min(high, MOST)],
     },
   };
 }

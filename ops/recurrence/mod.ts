@@ -10,6 +10,8 @@ export {
   type BasedStepOptions,
 } from "./based.ts";
 export { gla, type GlaOptions, glaStep, simpleGla, simpleGlaStep } from "./gla.ts";
+export { linearAttentionFull } from "./full.ts";
+export type { LinearAttentionFullOptions } from "./full_problem.ts";
 export {
   lightningAttention,
   type LightningAttentionOptions,
@@ -24,6 +26,13 @@ export {
   linearAttentionStep,
   type LinearAttentionStepOptions,
 } from "./linear.ts";
+export {
+  lightNet,
+  type LightNetOptions,
+  type LightNetResult,
+  type LightNetState,
+  lightNetStep,
+} from "./light_net.ts";
 export { mamba2, type Mamba2Form, type Mamba2Options, mamba2Step } from "./mamba2.ts";
 export type { RecurrenceOptions, RecurrenceState, SequenceOptions } from "./options.ts";
 export { retention, retentionStep } from "./retention.ts";

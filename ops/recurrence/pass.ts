@@ -3,35 +3,37 @@ import type { BufferRange, Operation } from "../../gpu/recorder.ts";
 import type { Tensor } from "../../gpu/tensor.ts";
 import type { GpuLimits } from "../../gpu/limits.ts";
 import type { RecurrenceConfig } from "../../kernels/recurrence/config.ts";
+import {
+  INPUT_NAMES,
+  type InputKind,
+  type InputName,
+  INPUTS,
+  type Inputs,
+  inputWidth,
+} from "../../kernels/recurrence/inputs.ts";
 import { columnsOfWorkgroup, recurrenceLoop } from "../../kernels/recurrence/loop.ts";
 import { NAIVE_THREADS, naiveRecurrence } from "../../kernels/recurrence/naive.ts";
-import type { LoopPass } from "../../kernels/recurrence/tensors.ts";
+import { recurrenceStep, STEP_COLUMNS } from "../../kernels/recurrence/step.ts";
+import type { LoopPass } from "../../kernels/recurrence/pass.ts";
+import { aligned } from "../../kernels/shared/rows.ts";
 import { type Bound, boundRows, texture } from "../attention/bind.ts";
 import { once } from "../once.ts";
 import { groupsOf, hullOf, type Segment, tableOf } from "../segments.ts";
 import { type RecurrencePlan, tokensOfBinding } from "./plan.ts";
-import type { RecurrenceProblem } from "./problem.ts";
+import type { InputRows, RecurrenceProblem } from "./problem.ts";
 import type { RecurrenceSchedule } from "./schedule.ts";
 import type { StateBuffers } from "./states.ts";
 
 /** The tensors of one call. */
 export interface RecurrenceTensors {
-  readonly q: Tensor;
-  readonly k: Tensor;
-  readonly v: Tensor;
-  readonly g: Pick<Tensor, "buffer" | "dtype"> | null;
-  readonly gv: Tensor | null;
-  readonly u: Tensor | null;
-  readonly lowerBounds: Tensor | null;
-  readonly keyWeights: Tensor | null;
-  readonly rates: Tensor | null;
-  readonly stepBias: Tensor | null;
-  readonly skip: Tensor | null;
-  readonly outGate: Tensor | null;
+  readonly inputs: Inputs<InputTensor>;
   readonly out: Tensor;
   readonly initial: StateBuffers | null;
   readonly final: StateBuffers | null;
 }
+
+/** A tensor, or a table of f32. */
+export type InputTensor = Pick<Tensor, "buffer" | "dtype">;
 
 /** One call on its way to the device. */
 export interface RecurrenceCall {
@@ -41,7 +43,11 @@ export interface RecurrenceCall {
   readonly limits: GpuLimits;
 }
 
-const programs = { loop: once(recurrenceLoop), naive: once(naiveRecurrence) };
+const programs = {
+  loop: once(recurrenceLoop),
+  step: once(recurrenceStep),
+  naive: once(naiveRecurrence),
+};
 
 /** Inputs that were copied into textures, by name. */
 export type Textures = Readonly<Record<string, GPUTextureView>>;
@@ -50,7 +56,7 @@ export type Textures = Readonly<Record<string, GPUTextureView>>;
 export function launchPass(
   operation: Operation,
   { problem, plan, tensors, limits }: RecurrenceCall,
-  inputs: Textures,
+  textures: Textures,
   segments: readonly Segment[],
   pass: LoopPass,
   states: Readonly<Record<string, BufferRange>>,
@@ -59,8 +65,7 @@ export function launchPass(
   const program = programOf(problem, schedule, pass);
   const names = new Set(program.bindings.map(({ name }) => name));
   const table = operation.table(tableOf(segments));
-  const columns = schedule.kind === "naive" ? NAIVE_THREADS : 4 * columnsOfWorkgroup(schedule);
-  const widths = rowsOf(problem);
+  const columns = columnsOf(schedule);
   const most = {
     tokens: tokensOfBinding(problem, schedule, limits),
     segments: limits.maxComputeWorkgroupsPerDimension,
@@ -69,35 +74,35 @@ export function launchPass(
     const group = segments.slice(first, end);
     const tokens = hullOf(group);
     const alignment = { alignment: limits.minStorageBufferOffsetAlignment };
-    const bound: Record<string, Bound> = {};
-    for (const [name, { heads, width, whole }] of Object.entries(widths)) {
-      const tensor = tensors[name as "q"];
-      if (!names.has(name) || name in inputs || tensor === null) continue;
-      const range: [number, number] = whole ? [0, heads] : [tokens[0] * heads, tokens[1] * heads];
-      bound[name] = boundRows(tensor, range, width, alignment);
+    const bound: Record<string, Bound> = {
+      ...(names.has("out") && { out: boundOutput(tensors.out, problem, tokens, alignment) }),
+    };
+    for (const name of INPUT_NAMES) {
+      const [rows, tensor] = [problem.inputs[name], tensors.inputs[name]];
+      if (!names.has(name) || name in textures || !rows || !tensor) continue;
+      const range = rowRange(INPUTS[name], rows, problem, tokens);
+      bound[name] = boundRows(tensor, range, inputWidth(name, problem), alignment);
     }
     const named = Object.entries(bound);
     operation.launch({
       program,
       resources: {
         segments: table,
-        ...Object.fromEntries(Object.entries(inputs).filter(([name]) => names.has(name))),
+        ...Object.fromEntries(Object.entries(textures).filter(([name]) => names.has(name))),
         ...Object.fromEntries(named.map(([name, { resource }]) => [name, resource])),
         ...states,
       },
       params: {
         segment0: first,
-        qHeads: problem.qHeads,
-        kHeads: problem.kHeads,
         heads: problem.heads,
-        bonusHeads: problem.bonusHeads,
         scale: problem.scale,
         eps: problem.eps,
         featureScale: problem.featureScale,
         lowerBound: problem.lowerBound,
+        keyCount: problem.keyCount,
         stepMin: problem.stepLimits[0],
         stepMax: problem.stepLimits[1],
-        ...NO_FIRST,
+        ...inputParams(problem),
         ...Object.fromEntries(named.map(([name, { first }]) => [`${name}First`, first])),
       },
       grid: [Math.ceil(problem.valueDim / columns), problem.heads, end - first],
@@ -105,76 +110,79 @@ export function launchPass(
   }
 }
 
-const NO_FIRST = {
-  ...{ qFirst: 0, kFirst: 0, vFirst: 0, gFirst: 0, gvFirst: 0, uFirst: 0, outFirst: 0 },
-  ...{
-    lowerBoundsFirst: 0,
-    keyWeightsFirst: 0,
-    ratesFirst: 0,
-    stepBiasFirst: 0,
-    skipFirst: 0,
-    outGateFirst: 0,
-  },
-};
+/** Rows of the output of these tokens. */
+function boundOutput(
+  out: Tensor,
+  { qHeads, heads, valueDim }: RecurrenceProblem,
+  [first, end]: readonly [number, number],
+  alignment: { readonly alignment: number },
+): Bound {
+  const perToken = Math.max(qHeads, heads);
+  return boundRows(out, [first * perToken, end * perToken], valueDim, alignment);
+}
+
+/** Rows of an input that these tokens read. */
+function rowRange(
+  { per }: InputKind,
+  { heads }: InputRows,
+  { bounds }: RecurrenceProblem,
+  [first, end]: readonly [number, number],
+): [number, number] {
+  if (per === "token") return [first * heads, end * heads];
+  return [0, per === "head" ? heads : heads * (bounds.length - 1)];
+}
+
+/** Heads of every input, and 0 as its first row, for those that are bound whole. */
+function inputParams({ inputs }: RecurrenceProblem): Record<string, number> {
+  return Object.fromEntries(
+    Object.entries(inputs).flatMap(([name, { heads }]) => [
+      [`${name}First`, 0],
+      [`${name}Heads`, heads],
+    ]),
+  );
+}
+
+/** Value channels of a workgroup. */
+function columnsOf(schedule: RecurrenceSchedule): number {
+  if (schedule.kind === "tiled") return 4 * columnsOfWorkgroup(schedule);
+  return schedule.kind === "step" ? STEP_COLUMNS : NAIVE_THREADS;
+}
 
 function programOf(
   problem: RecurrenceProblem,
   schedule: RecurrenceSchedule,
   pass: LoopPass,
 ): Program {
-  const { elem, keyDim, valueDim, gate, gateElem, valueGate, bonus, normalize } = problem;
-  const { reverse, valueFirst, qHeads, heads, dim, featureMap, step } = problem;
-  const { lowerBounds, keyWeights } = problem;
+  const { elem, dim, keyDim, valueDim, qHeads, heads, gate, featureMap, softplus } = problem;
+  const { normalize, reverse, valueFirst } = problem;
+  const stored = Object.entries(problem.inputs).map(([name, { elem }]) => [name, elem]);
   const config: RecurrenceConfig = {
-    ...{ elem, keyDim, valueDim, gate, gateElem, valueGate, bonus, normalize, reverse, valueFirst },
-    ...{ dim, featureMap, step, lowerBounds, keyWeights },
+    ...{ elem, dim, keyDim, valueDim, gate, featureMap, softplus },
+    ...{ normalize, reverse, valueFirst },
+    inputs: Object.fromEntries(stored),
     group: Math.max(1, qHeads / heads),
     source: schedule.kind === "tiled" ? schedule.source : "buffer",
   };
-  if (schedule.kind === "naive") {
+  if (schedule.kind !== "tiled") {
     const { source: _source, ...plain } = config;
-    return programs.naive({ ...plain, initial: pass.initial, final: pass.final });
+    return programs[schedule.kind]({ ...plain, initial: pass.initial, final: pass.final });
   }
   const { exchange, lanes, columns, tokens } = schedule;
   return programs.loop({ ...config, ...pass, ...{ exchange, lanes, columns, tokens } });
 }
 
-/** Rows of each tensor: heads for each token (or in all), and elements. */
-function rowsOf(
-  { qHeads, kHeads, heads, bonusHeads, dim, keyDim, valueDim, gate, step }: RecurrenceProblem,
-): Record<string, { heads: number; width: number; whole: boolean }> {
-  return {
-    q: { heads: qHeads, width: dim, whole: false },
-    k: { heads: kHeads, width: dim, whole: false },
-    v: { heads, width: valueDim, whole: false },
-    g: { heads, width: gate === "channel" ? keyDim : 1, whole: gate === "head" },
-    gv: { heads, width: valueDim, whole: false },
-    u: { heads: bonusHeads, width: keyDim, whole: true },
-    lowerBounds: { heads: kHeads, width: dim, whole: true },
-    keyWeights: { heads: kHeads, width: 1, whole: false },
-    rates: { heads, width: 1, whole: true },
-    stepBias: { heads, width: 1, whole: true },
-    skip: { heads, width: step?.skipChannels ? valueDim : 1, whole: true },
-    outGate: { heads, width: valueDim, whole: false },
-    out: { heads: Math.max(qHeads, heads), width: valueDim, whole: false },
-  };
-}
-
-/** Copies what is read often into textures, where the schedule reads from there. */
+/** Copies rows of tokens into textures, where the schedule reads from there. */
 export function textureInputs(
   operation: Operation,
   { problem, plan, tensors }: RecurrenceCall,
+  read: readonly InputName[] = INPUT_NAMES,
 ): Textures {
-  if (plan.schedule.kind === "naive" || plan.schedule.source === "buffer") return {};
-  const { q, k, v, g, gv, u, outGate } = tensors;
-  const inputs = {
-    ...{ q, k, v },
-    ...(g && problem.gate === "channel" && { g: g as Tensor }),
-    ...(gv && { gv }),
-    ...(u && { u }),
-    ...(outGate && { outGate }),
-  };
-  return Object.fromEntries(
-    Object.entries(inputs).map(([name, tensor]) => [name, texture(operation, tensor)]),
-  );
+  if (plan.schedule.kind !== "tiled" || plan.schedule.source === "buffer") return {};
+  const rows = read.filter((name) => INPUTS[name].read === "row" && INPUTS[name].per === "token");
+  return Object.fromEntries(rows.flatMap((name) => {
+    const tensor = tensors.inputs[name];
+    const width = inputWidth(name, problem);
+    // rows that fill no vec4s are read from buffers
+    return tensor && aligned(width) ? [[name, texture(operation, tensor as Tensor)]] : [];
+  }));
 }

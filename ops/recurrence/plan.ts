@@ -1,4 +1,6 @@
+import { elementBytes } from "../../gpu/dtype.ts";
 import type { GpuLimits } from "../../gpu/limits.ts";
+import { type InputName, INPUTS, inputWidth } from "../../kernels/recurrence/inputs.ts";
 import type { PlanDevice } from "../attention/schedule.ts";
 import {
   columnsOfWorkgroup,
@@ -23,7 +25,7 @@ export interface RecurrencePlan {
 const UNCUT = 2 ** 30;
 
 /** Workgroups that fill a GPU: with fewer sequences and heads, chunks in parallel are worth a pass. */
-const FULL = 512;
+export const FULL = 512;
 
 /** Chooses schedule and mode, and cuts sequences where a driver would end a loop or refuse a binding. */
 export function planRecurrence(problem: RecurrenceProblem, device: PlanDevice): RecurrencePlan {
@@ -33,11 +35,9 @@ export function planRecurrence(problem: RecurrenceProblem, device: PlanDevice): 
   const chunk = schedule.kind === "tiled" && chunked(problem, schedule, device);
   checkStates(problem, device);
   // launches hold as many chunks as bindings do, but a piece that is walked whole must fit
-  const most = chunk ? tokensOfChunks(problem, device) : Math.min(
-    tokensOfLoop(problem, schedule, device),
-    tokensOfBinding(problem, schedule, device.limits),
-  );
-  const longest = Math.max(1, Math.floor(Math.min(most, UNCUT)));
+  const longest = chunk
+    ? Math.min(UNCUT, tokensOfChunks(problem, device))
+    : tokensOfWalk(problem, schedule, device);
   const rounds = roundsOf(sequences, longest, reverse).map((pieces) =>
     chunk ? chunksOf(pieces, problem) : { pieces, chunks: null, chunkRanges: [] }
   );
@@ -56,6 +56,19 @@ function chunked(
   return !adapter.software && length >= 4 * chunkSize && workgroups < FULL;
 }
 
+/** Tokens of a segment that a driver walks to its end, and whose rows one binding holds. */
+export function tokensOfWalk(
+  problem: RecurrenceProblem,
+  schedule: RecurrenceSchedule,
+  device: PlanDevice,
+): number {
+  const most = Math.min(
+    tokensOfLoop(problem, schedule, device),
+    tokensOfBinding(problem, schedule, device.limits),
+  );
+  return Math.max(1, Math.floor(Math.min(most, UNCUT)));
+}
+
 /** Tokens that one loop walks before a driver would end it; a token of the baseline loops over K. */
 function tokensOfLoop(
   { keyDim, qHeads, heads }: RecurrenceProblem,
@@ -64,7 +77,7 @@ function tokensOfLoop(
 ): number {
   const iterations = 0.9 * limits.maxLoopIterations;
   const loops = 1 + Math.max(1, qHeads / heads);
-  return schedule.kind === "naive"
+  return schedule.kind !== "tiled"
     ? iterations / (loops * (keyDim + 2)) - 2
     : Math.max(1, iterations - stateIterations({ keyDim })) / loopIterations(schedule) *
       schedule.tokens;
@@ -76,20 +89,17 @@ export function tokensOfBinding(
   schedule: RecurrenceSchedule,
   limits: GpuLimits,
 ): number {
-  const { qHeads, kHeads, heads, dim, keyDim, valueDim, elem, gate, gateElem, valueGate, step } =
-    problem;
-  const bytes = (stored: "f32" | "f16" | null): number =>
-    stored === null ? 0 : stored === "f16" ? 2 : 4;
-  const out = Math.max(qHeads, heads) * valueDim * bytes(elem);
-  const gates = gate === "token" || gate === "step" ? heads * bytes(gateElem) : 0;
-  const inputs = schedule.kind === "tiled" && schedule.source === "texture" ? 0 : Math.max(
-    Math.max(qHeads, kHeads) * dim * bytes(elem),
-    heads * valueDim * Math.max(bytes(elem), bytes(valueGate), bytes(step?.outGate ?? null)),
-    gate === "channel" ? heads * keyDim * bytes(gateElem) : 0,
-  );
+  const { qHeads, heads, valueDim, elem, inputs } = problem;
+  const textures = schedule.kind === "tiled" && schedule.source === "texture";
+  const tokens = Object.entries(inputs).map(([name, rows]) => {
+    const { per, read } = INPUTS[name as InputName];
+    if (per !== "token" || (textures && read === "row")) return 0;
+    return rows.heads * inputWidth(name as InputName, problem) * elementBytes(rows.elem);
+  });
+  const out = Math.max(qHeads, heads) * valueDim * elementBytes(elem);
   const { maxStorageBufferBindingSize: largest, minStorageBufferOffsetAlignment: alignment } =
     limits;
-  return largest / Math.max(out, gates, inputs) - alignment;
+  return largest / Math.max(out, ...tokens) - alignment;
 }
 
 /** States are bound whole. */

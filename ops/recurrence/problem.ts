@@ -3,8 +3,9 @@ import { kindOf } from "../../gpu/dtype.ts";
 import { hostCopyOf } from "../../gpu/host_copy.ts";
 import { checkOptionNames } from "../../gpu/options.ts";
 import { Tensor } from "../../gpu/tensor.ts";
-import type { GateShape, StepConfig } from "../../kernels/recurrence/config.ts";
+import type { GateShape } from "../../kernels/recurrence/config.ts";
 import { featureDim, type FeatureMap } from "../../kernels/recurrence/features.ts";
+import { type InputName, INPUTS, type Inputs } from "../../kernels/recurrence/inputs.ts";
 import { areCopyable, checkElem, checkScale } from "../attention/sizes.ts";
 import {
   checkDims,
@@ -17,6 +18,22 @@ import {
 
 import type { RecurrenceOptions, RecurrenceState } from "./options.ts";
 
+/** An input that is there: its storage, and its rows for each token, or in all. */
+export interface InputRows {
+  readonly elem: "f32" | "f16";
+  readonly heads: number;
+}
+
+/** Inputs as rows. */
+export function inputRows(tensors: Inputs<Pick<Tensor, "dtype" | "shape">>): Inputs<InputRows> {
+  return Object.fromEntries(
+    Object.entries(tensors).map(([name, { dtype, shape }]) => [
+      name,
+      { elem: dtype, heads: INPUTS[name as InputName].per === "token" ? shape[2] : shape[0] },
+    ]),
+  );
+}
+
 /** What a recurrence is to compute, validated; no tensors and no GPU. */
 export interface RecurrenceProblem {
   readonly batch: number;
@@ -25,27 +42,25 @@ export interface RecurrenceProblem {
   readonly qHeads: number;
   readonly kHeads: number;
   readonly heads: number;
-  readonly bonusHeads: number;
   /** Channels of a row of q and k. */
   readonly dim: number;
   /** K, rows of the state: the features of a row. */
   readonly keyDim: number;
   readonly valueDim: number;
+  /** The tensors that are there. */
+  readonly inputs: Inputs<InputRows>;
   readonly elem: "f32" | "f16";
   readonly gate: GateShape;
   readonly featureMap: FeatureMap;
   /** Of the channels that a Taylor series is of. */
   readonly featureScale: number;
-  /** Where the gate is `"step"`, and the bounds of the steps. */
-  readonly step: StepConfig | null;
+  /** Of step sizes: whether they go through softplus, and their bounds. */
+  readonly softplus: boolean;
   readonly stepLimits: readonly [number, number];
-  /** Of forget gates: one for all, or in a tensor. */
+  /** Of forget gates, where it is one for all. */
   readonly lowerBound: number;
-  readonly lowerBounds: "f32" | "f16" | null;
-  readonly keyWeights: "f32" | "f16" | null;
-  readonly gateElem: "f32" | "f16";
-  readonly valueGate: "f32" | "f16" | null;
-  readonly bonus: "f32" | "f16" | null;
+  /** Keys of which outputs are the mean, where they are. */
+  readonly keyCount: number;
   readonly normalize: boolean;
   readonly eps: number;
   readonly scale: number;
@@ -72,6 +87,8 @@ export interface RecurrenceForm {
   /** What it does, for errors. */
   readonly action: string;
   readonly featureMap: FeatureMap;
+  /** Whether queries have a length of their own. */
+  readonly cross?: boolean;
 }
 
 /** Validates the arguments of a recurrence: the one place that throws for them. */
@@ -84,7 +101,7 @@ export function recurrenceProblem(
     action: "compute a recurrence",
     featureMap: "identity",
   },
-): { problem: RecurrenceProblem; gpu: Gpu } {
+): { problem: RecurrenceProblem; inputs: Inputs<Tensor>; gpu: Gpu } {
   checkOptionNames(action, options, OPTIONS);
   const { g, gv, u, initialState, cuSeqlens, normalize = false, eps = 1e-10 } = options;
   const { finalState = false, stateLayout = "kv", reverse = false } = options;
@@ -99,11 +116,7 @@ export function recurrenceProblem(
   oneOf(action, "mode", mode, ["auto", "chunk", "loop"]);
   oneOf(action, "stateLayout", stateLayout, ["kv", "vk"]);
   oneOf(action, "chunkSize", chunkSize, CHUNK_SIZES);
-  if (typeof eps !== "number" || !(eps >= 0 && Number.isFinite(Math.fround(eps)))) {
-    throw new RangeError(
-      `Cannot ${action} as eps must be a finite f32 >= 0: eps is ${kindOf(eps)}`,
-    );
-  }
+  checkEps(action, eps);
   if (schedule !== null && typeof schedule !== "string") {
     throw new TypeError(
       `Cannot ${action} as schedule must be a name: schedule is ${kindOf(schedule)}`,
@@ -114,19 +127,26 @@ export function recurrenceProblem(
   const state = stateLayout === "kv" ? [keyDim, valueDim] : [valueDim, keyDim];
   checkState(action, states, [sequences, heads, ...state], [sequences, heads, keyDim]);
   if (gv !== undefined) checkShape(action, "gv", gv, [batch, length, heads, valueDim]);
+  if (u !== undefined) checkBonus(action, u, heads, keyDim);
+  const gate = g === undefined ? "none" : gateShape(action, g, sizes);
+  const inputs: Inputs<Tensor> = {
+    ...{ q, k, v },
+    ...(g && { [GATES[gate]]: g }),
+    ...(gv && { gv }),
+    ...(u && { u }),
+  };
+  for (const name of ["g", "gv", "u"] as const) {
+    const tensor = options[name];
+    if (tensor !== undefined) checkDType(action, name, tensor, ["f32", "f16"]);
+  }
   const problem: RecurrenceProblem = {
     ...sizes,
-    bonusHeads: u === undefined ? 1 : bonusHeads(action, u, heads, keyDim),
+    inputs: inputRows(inputs),
     elem: checkElem(action, { q, k, v }),
-    gate: g === undefined ? "none" : gateShape(action, g, sizes),
-    gateElem: g === undefined ? "f32" : checkDType(action, "g", g, ["f32", "f16"]),
+    gate,
     featureMap,
     featureScale: sizes.dim ** -0.25,
-    ...{ lowerBound: 0, lowerBounds: null, keyWeights: null },
-    step: null,
-    stepLimits: [0, 0],
-    valueGate: gv === undefined ? null : checkDType(action, "gv", gv, ["f32", "f16"]),
-    bonus: u === undefined ? null : checkDType(action, "u", u, ["f32", "f16"]),
+    ...{ softplus: false, stepLimits: [0, 0], lowerBound: 0, keyCount: 0 },
     normalize,
     eps,
     scale: checkScale(action, options.scale, keyDim),
@@ -137,18 +157,20 @@ export function recurrenceProblem(
     bounds,
     mode,
     chunkSize,
-    copyable: areCopyable([q, k, v, g, gv, u].filter((tensor) => tensor !== undefined)),
+    copyable: areCopyable(Object.values(inputs)),
     schedule,
   };
-  return { problem, gpu };
+  return { problem, inputs, gpu };
 }
 
-type Sizes = Pick<
+/** Sizes of q, k and v. */
+export type Sizes = Pick<
   RecurrenceProblem,
   "batch" | "length" | "qHeads" | "kHeads" | "heads" | "dim" | "keyDim" | "valueDim"
 >;
 
-function checkSizes(form: RecurrenceForm, q: Tensor, k: Tensor, v: Tensor): Sizes {
+/** Checks that q, k and v fit each other. */
+export function checkSizes(form: RecurrenceForm, q: Tensor, k: Tensor, v: Tensor): Sizes {
   const { action, featureMap } = form;
   for (const [name, tensor] of Object.entries({ q, k, v })) {
     checkRank(action, name, tensor, ["B", "T", "heads", "dim"]);
@@ -157,7 +179,8 @@ function checkSizes(form: RecurrenceForm, q: Tensor, k: Tensor, v: Tensor): Size
   const [, , kHeads, kDim] = k.shape;
   const [, , heads, valueDim] = v.shape;
   checkShared(action, "a batch", { q: batch, k: k.shape[0], v: v.shape[0] });
-  checkShared(action, "a length", { q: length, k: k.shape[1], v: v.shape[1] });
+  const lengths = { k: k.shape[1], v: v.shape[1] };
+  checkShared(action, "a length", form.cross ? lengths : { q: length, ...lengths });
   checkShared(action, "a key dim", { q: dim, k: kDim });
   checkDims(action, { "key dim": dim, "value dim": valueDim });
   const keyDim = featureDim(featureMap, dim);
@@ -171,6 +194,11 @@ function checkSizes(form: RecurrenceForm, q: Tensor, k: Tensor, v: Tensor): Size
   }
   return { batch, length, qHeads, kHeads, heads, dim, keyDim, valueDim };
 }
+
+/** The input that holds gates of a shape. */
+const GATES: Readonly<Record<GateShape, InputName>> = {
+  ...{ none: "g", head: "headGate", token: "g", channel: "gk", forget: "k", step: "g" },
+};
 
 function gateShape(action: string, g: Tensor, { batch, length, heads, keyDim }: Sizes): GateShape {
   const shapes: Record<Exclude<GateShape, "none" | "forget" | "step">, number[]> = {
@@ -186,9 +214,9 @@ function gateShape(action: string, g: Tensor, { batch, length, heads, keyDim }: 
   );
 }
 
-function bonusHeads(action: string, u: Tensor, heads: number, keyDim: number): number {
+function checkBonus(action: string, u: Tensor, heads: number, keyDim: number): void {
   const [own, dim] = u.shape;
-  if (u.shape.length === 2 && own >= 1 && heads % own === 0 && dim === keyDim) return own;
+  if (u.shape.length === 2 && own >= 1 && heads % own === 0 && dim === keyDim) return;
   throw new TypeError(
     `Cannot ${action} as u must be [H, K] with H a divisor of ${heads} and K = ${keyDim}: u is [${u.shape}]`,
   );
@@ -229,6 +257,14 @@ function checkState(
       );
     }
   }
+}
+
+/** Checks what is added to a divisor. */
+export function checkEps(action: string, eps: unknown): void {
+  if (typeof eps === "number" && eps >= 0 && Number.isFinite(Math.fround(eps))) return;
+  throw new RangeError(
+    `Cannot ${action} as eps must be a finite f32 >= 0: eps is ${kindOf(eps)}`,
+  );
 }
 
 /** Checks options that are true or false. */

@@ -1,14 +1,14 @@
 import type { Gpu } from "../../gpu/device.ts";
 import { record } from "../../gpu/runtime.ts";
 import { Tensor } from "../../gpu/tensor.ts";
-import type { StepConfig } from "../../kernels/recurrence/config.ts";
 import type { FeatureMap } from "../../kernels/recurrence/features.ts";
+import type { Inputs } from "../../kernels/recurrence/inputs.ts";
 import { areCopyable } from "../attention/sizes.ts";
 import { launchRecurrence } from "./launch.ts";
 import type { StateBuffers } from "./states.ts";
 import { planRecurrence } from "./plan.ts";
 import type { RecurrenceOptions, RecurrenceState } from "./options.ts";
-import { type RecurrenceProblem, recurrenceProblem } from "./problem.ts";
+import { inputRows, type RecurrenceProblem, recurrenceProblem } from "./problem.ts";
 
 /** What the operators of the engine return. */
 export interface RecurrenceResult<T extends "f32" | "f16"> {
@@ -31,28 +31,15 @@ export interface RecurrenceCase {
   readonly headGates?: readonly number[];
   /** What is applied to queries and keys; none by default. */
   readonly featureMap?: FeatureMap;
-  /** Of the channels that a Taylor series is of, `dim ** -0.25` by default. */
-  readonly featureScale?: number;
-  /** Of forget gates, which k then holds before their sigmoid; no others by default. */
-  readonly lowerBound?: number | Tensor;
-  /** Step sizes in the place of gates, and what they come with. */
-  readonly step?: StepInputs;
+  /** Tensors beside those of the engine's options, validated. */
+  readonly inputs?: Inputs<Tensor>;
+  /** What they and the operator's other options make of the problem. */
+  readonly set?: Partial<Pick<RecurrenceProblem, (typeof SET)[number]>>;
   /** Whether `initialState` receives the state behind the last token, too. */
   readonly inPlace?: boolean;
 }
 
-/** Steps in the place of gates; what is added to the output comes with them. */
-export interface StepInputs {
-  readonly config: StepConfig;
-  readonly limits: readonly [number, number];
-  /** `[B, T, HV]` */
-  readonly steps: Tensor;
-  /** `[HV]` */
-  readonly rates: Tensor;
-  readonly stepBias: Tensor | null;
-  readonly skip: Tensor | null;
-  readonly outGate: Tensor | null;
-}
+const SET = ["gate", "featureScale", "softplus", "stepLimits", "lowerBound"] as const;
 
 /** Validates, plans and records one call of an operator of the engine. */
 export function runRecurrence<T extends "f32" | "f16">(
@@ -60,31 +47,25 @@ export function runRecurrence<T extends "f32" | "f16">(
   [q, k, v]: readonly [Tensor<T>, Tensor<T>, Tensor<T>],
   options: RecurrenceOptions,
 ): RecurrenceResult<T> {
-  const { name, action, headGates, featureMap = "identity", featureScale, step } = family;
-  const { lowerBound } = family;
+  const { name, action, headGates, featureMap = "identity", inputs: more = {}, set } = family;
   // without a state there would be none to go on from, and none to leave
   if (inPlace && options.initialState === undefined) {
     throw new TypeError(`Cannot ${action} as a step needs a state: state is undefined`);
   }
   const given = recurrenceProblem(q, k, v, options, { action, featureMap });
   const { gpu } = given;
+  const inputs: Inputs<Tensor> = { ...given.inputs, ...more };
+  const headGate = headGates && { elem: "f32" as const, heads: headGates.length };
   const problem: RecurrenceProblem = {
     ...given.problem,
+    inputs: { ...inputRows(inputs), ...(headGate && { headGate }) },
+    copyable: areCopyable(Object.values(inputs)),
     ...(headGates && { gate: "head" }),
-    ...(featureScale && { featureScale }),
-    ...(step && {
-      ...{ gate: "step", step: step.config, stepLimits: step.limits },
-      gateElem: step.steps.dtype as "f32" | "f16",
-      copyable: given.problem.copyable && (!step.outGate || areCopyable([step.outGate])),
-    }),
-    ...(typeof lowerBound === "number" && { gate: "forget", lowerBound }),
-    ...(lowerBound instanceof Tensor && {
-      ...{ gate: "forget", lowerBounds: lowerBound.dtype as "f32" | "f16" },
-    }),
+    ...set,
     ...(inPlace && { final: true }),
   };
   const plan = planRecurrence(problem, gpu);
-  const { g = null, gv = null, u = null, initialState } = options;
+  const { initialState } = options;
   return record(gpu, name, (operation) => {
     const { batch, length, qHeads, heads, valueDim } = problem;
     const out = gpu.empty([batch, length, Math.max(qHeads, heads), valueDim], q.dtype);
@@ -95,14 +76,8 @@ export function runRecurrence<T extends "f32" | "f16">(
       problem,
       plan,
       tensors: {
-        ...{ q, k, v, gv, u, out },
-        g: table ? { buffer: table, dtype: "f32" } : step?.steps ?? g,
-        lowerBounds: lowerBound instanceof Tensor ? lowerBound : null,
-        keyWeights: null,
-        rates: step?.rates ?? null,
-        stepBias: step?.stepBias ?? null,
-        skip: step?.skip ?? null,
-        outGate: step?.outGate ?? null,
+        inputs: { ...inputs, ...(table && { headGate: { buffer: table, dtype: "f32" } }) },
+        out,
         initial: buffersOf(initialState),
         final: buffersOf(inPlace ? initialState : finalState),
       },

@@ -1,10 +1,14 @@
 import type { LoopTile } from "../../kernels/recurrence/loop.ts";
 import type { InputSource } from "../../kernels/shared/rows.ts";
+import { stepBytes } from "../../kernels/recurrence/step.ts";
 import { inputSources, type PlanDevice } from "../attention/schedule.ts";
 import type { RecurrenceProblem } from "./problem.ts";
 
 /** How a recurrence is laid out; {@linkcode recurrenceSchedules} lists those that fit. */
-export type RecurrenceSchedule = TiledRecurrence | { readonly kind: "naive" };
+export type RecurrenceSchedule =
+  | TiledRecurrence
+  | { readonly kind: "step" } // the state streams through: sequences of at most one token
+  | { readonly kind: "naive" };
 
 /** State in registers, tokens handed round. */
 export interface TiledRecurrence extends LoopTile {
@@ -19,7 +23,7 @@ const STATE_BUDGET = 256;
 
 /** The name of a schedule, as the command line prints and takes it. */
 export function recurrenceScheduleName(schedule: RecurrenceSchedule): string {
-  if (schedule.kind === "naive") return "naive";
+  if (schedule.kind !== "tiled") return schedule.kind;
   const { exchange, lanes, columns, source } = schedule;
   return `${exchange}-${lanes}x${columns}-${source}`;
 }
@@ -32,7 +36,18 @@ export function recurrenceSchedules(
   const subgroup = subgroupSchedules(problem, device);
   const workgroup = workgroupSchedules(problem, device);
   const tiled = device.adapter.software ? [...subgroup, ...workgroup] : [...workgroup, ...subgroup];
-  return [...tiled, { kind: "naive" }];
+  const step = fitsStep(problem, device) ? [{ kind: "step" } as const] : [];
+  return [...step, ...tiled, { kind: "naive" }];
+}
+
+/** Whether no sequence has more than a token, whose rows fit workgroup memory. */
+function fitsStep(
+  { mode, bounds, keyDim, qHeads, heads }: RecurrenceProblem,
+  { limits }: PlanDevice,
+): boolean {
+  const bytes = stepBytes({ keyDim, group: Math.max(1, qHeads / heads) });
+  return mode !== "chunk" && bounds.every((bound, n) => n === 0 || bound - bounds[n - 1] <= 1) &&
+    bytes <= limits.maxComputeWorkgroupStorageSize;
 }
 
 function subgroupSchedules(problem: RecurrenceProblem, device: PlanDevice): TiledRecurrence[] {
@@ -91,5 +106,17 @@ export function chooseRecurrenceSchedule(
     `Cannot plan a recurrence as schedule must fit the problem and the device: "${schedule}" is not among ${
       valid.map(recurrenceScheduleName).join(", ")
     }`,
+  );
+}
+
+/** The default of the schedules that keep the state in registers. */
+export function tiledSchedule(problem: RecurrenceProblem, device: PlanDevice): TiledRecurrence {
+  const found = recurrenceSchedules(problem, device).find(({ kind }) => kind === "tiled");
+  if (found?.kind === "tiled") return found;
+  const { qHeads, heads, keyDim } = problem;
+  throw new RangeError(
+    `Cannot plan a recurrence as the rows of a token must fit workgroup memory: current sizes are ${
+      qHeads / heads
+    } queries of ${keyDim} features`,
   );
 }

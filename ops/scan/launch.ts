@@ -8,7 +8,7 @@ import { scanWalk, type WalkPass } from "../../kernels/scan/walk.ts";
 import { type Bound, boundRows } from "../attention/bind.ts";
 import { once } from "../once.ts";
 import { groupsOf, hullOf, type Segment, tableOf } from "../segments.ts";
-import { itemsOf, rowWidths, type ScanPlan, tokensOfBinding } from "./plan.ts";
+import { itemsOf, rowsOf, type ScanPlan, tokensOfBinding } from "./plan.ts";
 import type { ScanProblem } from "./problem.ts";
 
 /** Tensors by the names that kernels have for them; a state without parts is `state`. */
@@ -19,7 +19,7 @@ export interface ScanLaunch {
   readonly problem: ScanProblem;
   readonly plan: ScanPlan;
   readonly inputs: Named;
-  readonly out: Tensor;
+  readonly outputs: Named;
   readonly initial: Named | null;
   readonly final: Named | null;
   readonly limits: GpuLimits;
@@ -47,7 +47,7 @@ export function launchScan(operation: Operation, call: ScanLaunch): void {
   const elements = elementsOf(carried ? problem.bounds.length - 1 : 0);
   const chunkElements = elementsOf(Math.max(...rounds.map(({ chunks }) => chunks?.length ?? 0)));
 
-  if (initial) launchStates(operation, call, elements, initial);
+  if (initial) launchStates(operation, call, elements, { from: "states", states: initial });
   rounds.forEach(({ pieces, chunks, chunkRanges }, i) => {
     const ends = {
       initial: i > 0 || initial !== null,
@@ -68,19 +68,21 @@ export function launchScan(operation: Operation, call: ScanLaunch): void {
     });
     launchWalk(operation, call, parts, { initial: true, final: false, outputs: true });
   });
-  if (final) launchStates(operation, call, elements, final);
+  if (final) launchStates(operation, call, elements, { from: "elements", states: final });
 }
 
 /** Launches a pass over segments, as many of them at a time as bindings and grids hold. */
 function launchWalk(
   operation: Operation,
-  { problem, inputs, out, limits }: ScanLaunch,
+  { problem, inputs, outputs, limits }: ScanLaunch,
   { list, table, elements }: Segments,
   pass: WalkPass,
 ): void {
   const { kind, elem, weightElem, width, heads, reverse } = problem;
-  const program = programs.walk({ kind, elem, weightElem, width, reverse, ...pass });
-  const tensors = Object.entries(pass.outputs ? { ...inputs, out } : inputs);
+  const gateRows = pass.outputs ? problem.gateRows : null;
+  const program = programs.walk({ kind, elem, weightElem, width, reverse, gateRows, ...pass });
+  const tensors = Object.entries(pass.outputs ? { ...inputs, ...outputs } : inputs);
+  const layout = rowsOf(problem);
   const items = itemsOf(problem);
   const alignment = { alignment: limits.minStorageBufferOffsetAlignment };
   const most = {
@@ -89,10 +91,10 @@ function launchWalk(
   };
   for (const [first, end] of groupsOf(list, most)) {
     const [token0, token1] = hullOf(list.slice(first, end));
-    const bound = tensors.map(([name, tensor]): [string, Bound] => [
-      name,
-      boundRows(tensor, [token0 * heads, token1 * heads], rowWidths(problem)[name], alignment),
-    ]);
+    const bound = tensors.map(([name, tensor]): [string, Bound] => {
+      const { rows, width } = layout[name];
+      return [name, boundRows(tensor, [token0 * rows, token1 * rows], width, alignment)];
+    });
     launchItems(operation, limits, [first * items, end * items], {
       program,
       resources: {
@@ -110,14 +112,14 @@ function launchWalk(
 /** Makes elements of given states, or final states of the elements that are left. */
 function launchStates(
   operation: Operation,
-  { problem, initial, limits }: ScanLaunch,
+  { problem, limits }: ScanLaunch,
   elements: BufferRange,
-  states: Named,
+  { from, states }: { readonly from: "states" | "elements"; readonly states: Named },
 ): void {
   const { kind, width, bounds } = problem;
   const names = Object.keys(states);
   launchItems(operation, limits, [0, (bounds.length - 1) * itemsOf(problem)], {
-    program: programs.states({ kind, width, from: states === initial ? "states" : "elements" }),
+    program: programs.states({ kind, width, from }),
     resources: {
       elements,
       ...Object.fromEntries(names.map((name) => [name, { buffer: states[name].buffer }])),

@@ -42,22 +42,37 @@ export function itemsOf({ heads, width }: Pick<ScanProblem, "heads" | "width">):
   return heads * Math.ceil(width / 4);
 }
 
-/** Elements that each tensor has for a token and head. */
-export function rowWidths({ width }: Pick<ScanProblem, "width">): Record<string, number> {
-  return { a: width, b: width, x: width, s: 1, v: width, out: width };
+/** Rows that each tensor has for a token, and their elements. */
+export function rowsOf(
+  { heads, width, gateRows }: Pick<ScanProblem, "heads" | "width" | "gateRows">,
+): Record<string, { readonly rows: number; readonly width: number }> {
+  const row = { rows: heads, width };
+  const gates = { rows: heads * (gateRows ?? 0), width };
+  return {
+    a: row,
+    b: row,
+    x: row,
+    s: { rows: heads, width: 1 },
+    v: row,
+    out: row,
+    keys: row,
+    gates,
+  };
 }
 
 /** Tokens whose rows one binding holds. */
 export function tokensOfBinding(
-  { heads, width, elem, weightElem }: ScanProblem,
+  { heads, width, elem, weightElem, gateRows }: ScanProblem,
   { maxStorageBufferBindingSize: largest, minStorageBufferOffsetAlignment: alignment }: GpuLimits,
 ): number {
-  const tokens = [elem, weightElem].map((stored) => {
+  const tokensOf = (stored: "f32" | "f16", rows: number): number => {
     const row = width * elementBytes(stored);
     // bindings start at whole rows that are aligned
     const before = row % alignment === 0 ? 0 : row * alignment;
-    return (largest - before) / (heads * row);
-  });
+    return (largest - before) / (rows * row);
+  };
+  const tokens = [tokensOf(elem, heads), tokensOf(weightElem, heads)];
+  if (gateRows !== null) tokens.push(tokensOf("f32", heads * gateRows));
   return Math.floor(Math.min(...tokens));
 }
 
@@ -85,7 +100,7 @@ function checkRows(problem: ScanProblem, limits: GpuLimits): void {
   if (tokensOfBinding(problem, limits) >= 1) return;
   throw new RangeError(
     `Cannot plan a scan as a token must fit one binding: it has ${
-      problem.heads * problem.width
+      problem.heads * problem.width * (problem.gateRows ?? 1)
     } channels, the device allows ${limits.maxStorageBufferBindingSize} bytes`,
   );
 }

@@ -63,6 +63,11 @@ export interface ScanProblem {
   readonly bounds: readonly number[];
   readonly mode: "auto" | "chunk" | "loop";
   readonly chunkSize: number;
+  /**
+   * State heads of each head, where the keys and gates of a recurrence are written in the place of the
+   * sums; else null.
+   */
+  readonly gateRows: number | null;
 }
 
 /** What a call is about, by name: its tensors, and the states that it starts from. */
@@ -189,7 +194,8 @@ function checkSequences(
     checkShape(action, name, state, [bounds.length - 1, ...axes[name]]);
   }
   const initial = Object.keys(states).length > 0;
-  return { batch, length, initial, final: finalState, reverse, bounds, mode, chunkSize };
+  const sums = { gateRows: null };
+  return { batch, length, initial, final: finalState, reverse, bounds, mode, chunkSize, ...sums };
 }
 
 function elemOf(action: string, name: string, tensor: Tensor): "f32" | "f16" {

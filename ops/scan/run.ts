@@ -30,7 +30,7 @@ export function runScan<T extends "f32" | "f16", S extends string>(
       ? picked((name) => gpu.empty([rows, ...axes[name]], "f32"))
       : undefined;
     launchScan(operation, {
-      ...{ problem, plan, inputs, out },
+      ...{ problem, plan, inputs, outputs: { out } },
       initial: initial ? picked((name) => initial[name]) : null,
       final: final ?? null,
       limits: gpu.limits,

@@ -13,6 +13,10 @@ const gates = (...shape: number[]) => hostTensor("f32", shape, () => -random.nex
 const rows = () => normal(1, 9, 2, 8);
 const [q, k, v, g, w, f] = [rows(), rows(), rows(), gates(1, 9, 2), gates(1, 9, 2, 8), rows()];
 const [u, a, d] = [normal(2, 8), gates(2), normal(2)];
+const hedgehogWeights = hostTensor("f32", [2, 2, 6, 9], () => random.normal() / 3);
+const [x, y] = [normal(1, 9, 2, 3), normal(1, 9, 2, 3)];
+const initialState = { s: normal(1, 2, 10, 8), z: hostTensor("f32", [1, 2, 10], () => 1) };
+const lightNetState = { s: normal(1, 2, 8, 8), z: normal(1, 2, 8) };
 const options = { finalState: true };
 
 /** What each operator reads, the other options, and what it must write. */
@@ -21,6 +25,17 @@ const OPERATORS = {
     { q, k, v },
     { featureMap: "elu1" },
     () => reference.linearAttention(q, k, v, { featureMap: "elu1", ...options }),
+  ],
+  "linearAttention with weights": [
+    { q, k, v, hedgehogWeights },
+    { featureMap: "hedgehog" },
+    () =>
+      reference.linearAttention(q, k, v, { featureMap: "hedgehog", hedgehogWeights, ...options }),
+  ],
+  based: [
+    { q: x, k: y, v, "initialState.s": initialState.s, "initialState.z": initialState.z },
+    { scale: 0.5 },
+    () => reference.based(x, y, v, { scale: 0.5, initialState, ...options }),
   ],
   retention: [{ q, k, v }, {}, () => reference.retention(q, k, v, options)],
   lightningAttention: [
@@ -39,6 +54,11 @@ const OPERATORS = {
     { lowerBound: 0.1 },
     () => reference.hgrn2(q, f, v, { lowerBound: 0.1, ...options }),
   ],
+  lightNet: [
+    { q, k, v, "initialState.s": lightNetState.s, "initialState.z": lightNetState.z },
+    { scale: 0.5 },
+    () => reference.lightNet(q, k, v, { scale: 0.5, initialState: lightNetState, ...options }),
+  ],
   mamba2: [
     { x: v, dt: g, a, b: k, c: q, d },
     { dtSoftplus: true },
@@ -51,9 +71,10 @@ const OPERATORS = {
   ],
 } as const;
 
-for (const [operator, [arrays, given, expected]] of Object.entries(OPERATORS)) {
+for (const [label, [arrays, given, expected]] of Object.entries(OPERATORS)) {
+  const [operator] = label.split(" ");
   Deno.test({
-    name: `run() calls ${operator} by the names of its parameters`,
+    name: `run() calls ${label} by the names of its parameters`,
     ignore: adapter === null,
     async fn() {
       const folder = Deno.makeTempDirSync({ prefix: "tessera-run-" });

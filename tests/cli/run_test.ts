@@ -1,9 +1,12 @@
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { main } from "../../cli.ts";
+import { RUNNABLE } from "../../cli/runnable.ts";
 import { decodeNpy, encodeNpy, type NpyArray, type NpyData } from "../../cli/npy.ts";
 import { attention as reference } from "../../reference/mod.ts";
 import { adapter } from "../adapter.ts";
 import { assertClose } from "../assert_close.ts";
+
+const OPERATORS = Object.keys(RUNNABLE).join(", ");
 
 const ignore = adapter === null;
 const USE_LITE = `${import.meta.dirname}/../data/use-lite`;
@@ -264,8 +267,7 @@ Deno.test("run() refuses an operator that does not exist without touching a devi
     assertEquals(called, {
       code: 2,
       stdout: "",
-      stderr:
-        `Cannot run "${operator}": operators are attention, neighborhoodAttention, neighborhoodScores, neighborhoodValues, recurrence, linearAttention, retention, lightningAttention, simpleGla, gla, hgrn2, mamba2, rwkv6, scan, logCumsumExp, softmaxScan, the nearest is "${near}"\n`,
+      stderr: `Cannot run "${operator}": operators are ${OPERATORS}, the nearest is "${near}"\n`,
     });
   }
 });
@@ -306,7 +308,7 @@ Deno.test({
     const { code, stdout, stderr } = await call("--repeat", `${folder.path}/jobs.jsonl`);
 
     const errors = [
-      'Cannot run "atention": operators are attention, neighborhoodAttention, neighborhoodScores, neighborhoodValues, recurrence, linearAttention, retention, lightningAttention, simpleGla, gla, hgrn2, mamba2, rwkv6, scan, logCumsumExp, softmaxScan, the nearest is "attention"',
+      `Cannot run "atention": operators are ${OPERATORS}, the nearest is "attention"`,
       'Cannot compute attention as options must be known: "scal" is not, the nearest is "scale"',
       "Cannot read /nowhere/q.npy: there is no such file",
       "Cannot run a job as inputs must be text: inputs is undefined",

@@ -12,9 +12,11 @@ import { naiveNeighborhood } from "../../kernels/neighborhood/naive.ts";
 import type { NeighborhoodConfig } from "../../kernels/neighborhood/pattern.ts";
 import { type CarryConfig, recurrenceCarry } from "../../kernels/recurrence/carry.ts";
 import type { RecurrenceConfig } from "../../kernels/recurrence/config.ts";
+import { type HedgehogConfig, hedgehogFeatures } from "../../kernels/recurrence/hedgehog.ts";
 import { type LoopTile, recurrenceLoop } from "../../kernels/recurrence/loop.ts";
 import { naiveRecurrence } from "../../kernels/recurrence/naive.ts";
-import type { LoopPass } from "../../kernels/recurrence/tensors.ts";
+import { recurrenceStep } from "../../kernels/recurrence/step.ts";
+import type { LoopPass } from "../../kernels/recurrence/pass.ts";
 import { scanCarry } from "../../kernels/scan/carry.ts";
 import { ELEMENTS, type ScanKind } from "../../kernels/scan/element.ts";
 import { scanStates } from "../../kernels/scan/states.ts";
@@ -279,7 +281,10 @@ Deno.test("naiveNeighborhood() compiles under Tint with every window and storage
   }
 });
 
+const QKV = { q: "f32", k: "f32", v: "f32" } as const;
+
 const RECURRENCE: RecurrenceConfig = {
+  inputs: QKV,
   elem: "f32",
   dim: 8,
   keyDim: 8,
@@ -287,12 +292,7 @@ const RECURRENCE: RecurrenceConfig = {
   group: 1,
   gate: "none",
   featureMap: "identity",
-  step: null,
-  gateElem: "f32",
-  lowerBounds: null,
-  keyWeights: null,
-  valueGate: null,
-  bonus: null,
+  softplus: false,
   normalize: false,
   reverse: false,
   valueFirst: false,
@@ -302,21 +302,27 @@ const RECURRENCE: RecurrenceConfig = {
 /** Each option alone. */
 const RECURRENCE_OPTIONS: readonly Partial<RecurrenceConfig>[] = [
   {},
-  { gate: "head" },
-  { gate: "token" },
-  { gate: "channel" },
+  { gate: "head", inputs: { ...QKV, headGate: "f32" } },
+  { gate: "token", inputs: { ...QKV, g: "f32" } },
+  { gate: "channel", inputs: { ...QKV, gk: "f32" } },
   { gate: "forget" },
-  { gate: "forget", lowerBounds: "f16" },
-  { valueGate: "f32" },
-  { bonus: "f32" },
+  { gate: "forget", inputs: { ...QKV, lowerBounds: "f16" } },
+  {
+    ...{ gate: "step", softplus: true },
+    inputs: { ...QKV, g: "f32", rates: "f32", stepBias: "f16", skip: "f32", outGate: "f32" },
+  },
+  { gate: "step", inputs: { ...QKV, g: "f16", rates: "f16", skipRows: "f16" } },
+  { inputs: { ...QKV, gv: "f32" } },
+  { inputs: { ...QKV, u: "f32" } },
   { normalize: true },
-  { keyWeights: "f16", featureMap: "elu1" },
+  { inputs: { ...QKV, keyWeights: "f16" }, featureMap: "elu1" },
   { reverse: true, valueFirst: true, group: 2 },
 ];
 
 /** All options together, in f16. */
 const EVERY_RECURRENCE: Partial<RecurrenceConfig> = {
-  ...{ elem: "f16", gateElem: "f16", valueGate: "f16", bonus: "f16", gate: "channel" },
+  inputs: { q: "f16", k: "f16", v: "f16", gk: "f16", gv: "f16", u: "f16" },
+  ...{ elem: "f16", gate: "channel" },
   ...{ group: 2, normalize: true, reverse: true, valueFirst: true },
 };
 
@@ -333,11 +339,12 @@ const RECURRENCES: readonly RecurrenceConfig[] = [
 ];
 
 const PASSES: readonly LoopPass[] = [
-  { initial: false, final: false, outputs: true, decays: false, writes: true },
-  { initial: true, final: true, outputs: true, decays: false, writes: true },
-  { initial: true, final: false, outputs: true, decays: false, writes: true },
-  { initial: false, final: true, outputs: false, decays: true, writes: true },
-  { initial: true, final: false, outputs: true, decays: false, writes: false },
+  { initial: false, final: false, outputs: true, decays: false, writes: true, center: false },
+  { initial: true, final: true, outputs: true, decays: false, writes: true, center: false },
+  { initial: true, final: false, outputs: true, decays: false, writes: true, center: false },
+  { initial: false, final: true, outputs: false, decays: true, writes: true, center: false },
+  { initial: true, final: false, outputs: true, decays: false, writes: false, center: false },
+  { initial: true, final: false, outputs: true, decays: false, writes: false, center: true },
 ];
 
 const LOOP_TILES: readonly LoopTile[] = [
@@ -369,12 +376,27 @@ Deno.test("recurrenceCarry() compiles under Tint", async () => {
   await assertCompiles(configs.map(recurrenceCarry));
 });
 
-Deno.test("naiveRecurrence() compiles under Tint with every option and states", async () => {
+for (const [name, make] of Object.entries({ naiveRecurrence, recurrenceStep })) {
+  Deno.test(`${name}() compiles under Tint with every option and states`, async () => {
+    await assertCompiles(
+      RECURRENCES.filter(({ source }) => source === "buffer").flatMap((config) =>
+        [[false, false], [true, false], [false, true], [true, true]].map(([initial, final]) =>
+          make({ ...config, initial, final })
+        )
+      ),
+    );
+  });
+}
+
+Deno.test("hedgehogFeatures() compiles under Tint with every storage and weights", async () => {
+  const weights: readonly HedgehogConfig["weights"][] = [
+    ...[null, { elem: "f32", bias: false } as const, { elem: "f16", bias: true } as const],
+  ];
+  const sizes = [{ dim: 8, outputs: 8 }, { dim: 7, outputs: 7 }, { dim: 256, outputs: 128 }];
+
   await assertCompiles(
-    RECURRENCES.filter(({ source }) => source === "buffer").flatMap((config) =>
-      [[false, false], [true, false], [false, true], [true, true]].map(([initial, final]) =>
-        naiveRecurrence({ ...config, initial, final })
-      )
+    (["f32", "f16"] as const).flatMap((elem) =>
+      sizes.flatMap((size) => weights.map((w) => hedgehogFeatures({ elem, ...size, weights: w })))
     ),
   );
 });
@@ -395,7 +417,13 @@ Deno.test("scanWalk() compiles under Tint with every scan, storage and pass", as
 
   await assertCompiles(
     SCANS.flatMap((kind) =>
-      storage.flatMap((stored) => passes.map((pass) => scanWalk({ kind, ...stored, ...pass })))
+      storage.flatMap((stored) =>
+        passes.flatMap((pass) =>
+          [null, ...(kind === "logCumsumExp" ? [1, 3] : [])].map((gateRows) =>
+            scanWalk({ kind, ...stored, ...pass, gateRows })
+          )
+        )
+      )
     ),
   );
 });

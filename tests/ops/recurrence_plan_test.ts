@@ -1,6 +1,7 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { Random } from "../../cli/random.ts";
 import type { BufferRange, Launch, Operation } from "../../gpu/recorder.ts";
+import { type InputName, INPUTS, inputWidth } from "../../kernels/recurrence/inputs.ts";
 import type { Tensor } from "../../mod.ts";
 import type { PlanDevice } from "../../ops/attention/schedule.ts";
 import { launchRecurrence } from "../../ops/recurrence/launch.ts";
@@ -43,31 +44,36 @@ const NVIDIA = device("nvidia", 32);
 const NVIDIA_128 = device("nvidia", 32, { maxStorageBufferBindingSize: 2 ** 27 });
 const LLVMPIPE = device("llvmpipe", 8, { maxLoopIterations: 65535 });
 
+/** The input of gates of a shape. */
+const GATES: Readonly<Record<string, InputName>> = { head: "headGate", token: "g", channel: "gk" };
+
 /** A recurrence of B1 T100 HQ2 HK2 HV2 K16 V16 f32, with changes. */
 function problem(changes: Partial<RecurrenceProblem> = {}): RecurrenceProblem {
-  const { batch = 1, length = 100 } = changes;
+  const { batch = 1, length = 100, gate = "none", elem = "f32" } = changes;
+  const { qHeads = 2, kHeads = 2, heads = 2 } = changes;
   return {
     batch,
     length,
-    qHeads: 2,
-    kHeads: 2,
-    heads: 2,
-    bonusHeads: 1,
+    qHeads,
+    kHeads,
+    heads,
+    inputs: {
+      q: { elem, heads: qHeads },
+      k: { elem, heads: kHeads },
+      v: { elem, heads },
+      ...(gate in GATES && { [GATES[gate]]: { elem: "f32", heads } }),
+    },
     dim: changes.keyDim ?? 16,
     keyDim: 16,
     valueDim: 16,
-    elem: "f32",
-    gate: "none",
+    elem,
+    gate,
     featureMap: "identity",
     featureScale: 0.5,
-    lowerBound: 0,
-    lowerBounds: null,
-    keyWeights: null,
-    step: null,
+    softplus: false,
     stepLimits: [0, 0],
-    gateElem: "f32",
-    valueGate: null,
-    bonus: null,
+    lowerBound: 0,
+    keyCount: 0,
     normalize: false,
     eps: 0,
     scale: 1,
@@ -417,7 +423,7 @@ Deno.test("planRecurrence() keeps every loop within the limit", () => {
       for (const { first, end } of chunks ?? pieces) {
         const tokens = end - first;
         // an end of each loop included
-        const iterations = schedule.kind === "naive"
+        const iterations = schedule.kind !== "tiled"
           ? tokens * (1 + (1 + keyDim) * (1 + qHeads / heads) + qHeads / heads)
           : tokens + 2 * Math.ceil(tokens / schedule.tokens);
         assert(iterations < most || tokens === 1, `${iterations} > ${most} in ${where}`);
@@ -443,8 +449,8 @@ Deno.test("planRecurrence() keeps the states of chunks within a binding", () => 
 
 /** What planned work asks of the device: its dispatches, and the bytes that they bind. */
 function dryRun({ problem, device }: Case): Launch[] {
-  const { batch, length, qHeads, kHeads, heads, bonusHeads, keyDim, valueDim, elem } = problem;
-  const { gate, gateElem, valueGate, bonus, normalize, bounds } = problem;
+  const { batch, length, qHeads, heads, keyDim, valueDim, elem } = problem;
+  const { normalize, bounds } = problem;
   const launches: Launch[] = [];
   const buffer = (bytes: number) =>
     ({ size: Math.max(16, Math.ceil(bytes / 16) * 16) }) as GPUBuffer;
@@ -463,20 +469,12 @@ function dryRun({ problem, device }: Case): Launch[] {
     s: buffer(4 * states * valueDim),
     z: normalize ? buffer(4 * states) : null,
   });
-  const gates: Record<string, Tensor> = {
-    head: tensor(heads, 1, gateElem),
-    token: tensor(tokens * heads, 1, gateElem),
-    channel: tensor(tokens * heads, keyDim, gateElem),
-  };
+  const inputs = Object.entries(problem.inputs).map(([name, { elem, heads }]) => {
+    const rows = INPUTS[name as InputName].per === "token" ? tokens * heads : heads;
+    return [name, tensor(rows, inputWidth(name as InputName, problem), elem)];
+  });
   const tensors: RecurrenceTensors = {
-    q: tensor(tokens * qHeads, keyDim),
-    k: tensor(tokens * kHeads, keyDim),
-    v: tensor(tokens * heads, valueDim),
-    g: gates[gate] ?? null,
-    gv: valueGate && tensor(tokens * heads, valueDim, valueGate),
-    u: bonus && tensor(bonusHeads, keyDim, bonus),
-    ...{ lowerBounds: null, keyWeights: null },
-    ...{ rates: null, stepBias: null, skip: null, outGate: null },
+    inputs: Object.fromEntries(inputs),
     out: tensor(tokens * Math.max(qHeads, heads), valueDim),
     initial: problem.initial ? state() : null,
     final: problem.final ? state() : null,

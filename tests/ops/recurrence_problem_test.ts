@@ -89,7 +89,11 @@ Deno.test({
         qHeads: 4,
         kHeads: 2,
         heads: 4,
-        bonusHeads: 1,
+        inputs: {
+          q: { elem: "f32", heads: 4 },
+          k: { elem: "f32", heads: 2 },
+          v: { elem: "f32", heads: 4 },
+        },
         dim: 8,
         keyDim: 8,
         valueDim: 12,
@@ -98,13 +102,9 @@ Deno.test({
         featureMap: "identity",
         featureScale: 8 ** -0.25,
         lowerBound: 0,
-        lowerBounds: null,
-        keyWeights: null,
-        step: null,
+        softplus: false,
         stepLimits: [0, 0],
-        gateElem: "f32",
-        valueGate: null,
-        bonus: null,
+        keyCount: 0,
         normalize: false,
         eps: 1e-10,
         scale: 8 ** -0.5,
@@ -152,7 +152,14 @@ Deno.test({
         qHeads: 4,
         kHeads: 4,
         heads: 4,
-        bonusHeads: 2,
+        inputs: {
+          q: { elem: "f16", heads: 4 },
+          k: { elem: "f16", heads: 4 },
+          v: { elem: "f16", heads: 4 },
+          gk: { elem: "f32", heads: 4 },
+          gv: { elem: "f16", heads: 4 },
+          u: { elem: "f16", heads: 2 },
+        },
         dim: 8,
         keyDim: 8,
         valueDim: 8,
@@ -161,13 +168,9 @@ Deno.test({
         featureMap: "identity",
         featureScale: 8 ** -0.25,
         lowerBound: 0,
-        lowerBounds: null,
-        keyWeights: null,
-        step: null,
+        softplus: false,
         stepLimits: [0, 0],
-        gateElem: "f32",
-        valueGate: "f16",
-        bonus: "f16",
+        keyCount: 0,
         normalize: true,
         eps: 0,
         scale: -2,
@@ -194,7 +197,8 @@ Deno.test({
       const gateOf = (shape: number[]) =>
         recurrenceProblem(x, x, x, { g: zeros(shape, "f16") }).problem;
 
-      assertEquals([gateOf([4]).gate, gateOf([4]).gateElem], ["head", "f16"]);
+      assertEquals(gateOf([4]).gate, "head");
+      assertEquals(gateOf([4]).inputs.headGate, { elem: "f16", heads: 4 });
       assertEquals(gateOf([2, 6, 4]).gate, "token");
       assertEquals(gateOf([2, 6, 4, 8]).gate, "channel");
     });

@@ -36,7 +36,7 @@ function problem(changes: Partial<ScanProblem> = {}): ScanProblem {
   return {
     ...{ kind: "scan", batch: 1, length, heads: 1, width: 64, elem: "f32", weightElem: "f32" },
     ...{ initial: false, final: false, reverse: false, bounds: [0, length] },
-    ...{ mode: "auto", chunkSize: 64 },
+    ...{ mode: "auto", chunkSize: 64, gateRows: null },
     ...changes,
   };
 }
@@ -114,7 +114,7 @@ function dryRun(given: ScanProblem, on: Pick<PlanDevice, "adapter" | "limits">):
       a: tensor(given.weightElem, tokens * width),
       b: tensor(given.elem, tokens * width),
     },
-    out: tensor(given.elem, tokens * width),
+    outputs: { out: tensor(given.elem, tokens * width) },
     initial: initial ? state() : null,
     final: final ? state() : null,
     limits: on.limits,

@@ -86,7 +86,7 @@ Deno.test({
       assertEquals(scanProblem(a, b, options).problem, {
         ...{ kind: "scan", batch: 1, length: 6, heads: 1, width: 10 },
         ...{ elem: "f32", weightElem: "f16", initial: true, final: true, reverse: false },
-        ...{ bounds: [0, 4, 6], mode: "auto", chunkSize: 64 },
+        ...{ bounds: [0, 4, 6], mode: "auto", chunkSize: 64, gateRows: null },
       });
       assertEquals(scanProblem(zeros([2, 6]), zeros([2, 6]), {}).problem.width, 1);
     });
@@ -105,7 +105,7 @@ Deno.test({
       assertEquals(problem, {
         ...{ kind: "softmaxScan", batch: 2, length: 6, heads: 3, width: 4 },
         ...{ elem: "f16", weightElem: "f32", initial: false, final: false, reverse: true },
-        ...{ bounds: [0, 6, 12], mode: "chunk", chunkSize: 256 },
+        ...{ bounds: [0, 6, 12], mode: "chunk", chunkSize: 256, gateRows: null },
       });
     });
   },

@@ -1,0 +1,106 @@
+import type { ParamType } from "../../gpu/program.ts";
+import { elementWriter } from "../shared/rows.ts";
+import { GATE_CODE, RECURRENCE_PARAMS, type RecurrenceConfig, stepCode } from "./config.ts";
+import { featureCode, taylorTerms } from "./features.ts";
+import { elementReaders, type Parts } from "./inputs.ts";
+
+/** The description of the mathematics, read element by element from buffers. */
+export type ChannelConfig = Omit<RecurrenceConfig, "source">;
+
+/** Functions that read one channel of a token, and the store of one. */
+export interface Channels extends Parts {
+  readonly params: Readonly<Record<string, ParamType>>;
+}
+
+/**
+ * `step_at(t, head)`, `key_at(t, head, d, step)`, `decay_at(t, head, d, step)`, `query_at(t, h, d)`,
+ * `bonus_at(head, d)`, `value_decay_at(t, head, e)` and `finish(t, head, r, e, y, v)`, which stores.
+ */
+export function channels(config: ChannelConfig): Channels {
+  const { elem, valueDim } = config;
+  const readers = elementReaders(config);
+  const out = elementWriter({ name: "out", elem, width: valueDim });
+  const code = [
+    readers.code,
+    out.code,
+    GATE_CODE,
+    featureCode(config.featureMap),
+    ...["q", "k"].map((name) => rowFeatures(config, name)),
+    stepCode(config),
+    functions(config),
+  ];
+  return {
+    bindings: [...readers.bindings, out.binding],
+    params: { ...RECURRENCE_PARAMS, ...readers.params, outFirst: "u32" },
+    code: code.join("\n"),
+  };
+}
+
+function functions(config: ChannelConfig): string {
+  const { gate, inputs } = config;
+  const { gv, u, lowerBounds, skip, skipRows, outGate } = inputs;
+  const forget = "element_k(row_k(t, head), d)";
+  const decays = {
+    none: "1.0",
+    head: "decay_of(element_head_gate(row_head_gate(t, head), 0u))",
+    token: "decay_of(element_g(row_g(t, head), 0u))",
+    channel: "decay_of(element_gk(row_gk(t, head), d))",
+    step: "decay_of_step(step, head)",
+    forget: `bound + (1.0 - bound) * sigmoid(${forget})`,
+  };
+  const bound = lowerBounds
+    ? "element_lower_bounds(row_lower_bounds(t, head), d)"
+    : "params.lower_bound";
+  const key = gate === "forget"
+    ? `(1.0 - bound) * sigmoid(-${forget})`
+    : "step * feature_k(row_k(t, head), d)";
+  return /* wgsl */ `
+fn step_at(t: u32, head: u32) -> f32 {
+  return ${gate === "step" ? "step_of(element_g(row_g(t, head), 0u), head)" : "1.0"};
+}
+fn key_at(t: u32, head: u32, d: u32, step: f32) -> f32 {
+  let bound = ${bound};
+  return ${key};
+}
+fn decay_at(t: u32, head: u32, d: u32, step: f32) -> f32 {
+  let bound = ${bound};
+  return ${decays[gate]};
+}
+fn query_at(t: u32, h: u32, d: u32) -> f32 {
+  return feature_q(row_q(t, h), d);
+}
+fn bonus_at(head: u32, d: u32) -> f32 {
+  return ${u ? "element_u(row_u(0u, head), d)" : "0.0"};
+}
+fn value_decay_at(t: u32, head: u32, e: u32) -> f32 {
+  return ${gv ? "decay_of(element_gv(row_gv(t, head), e))" : "1.0"};
+}
+/// Adds the skip connection, gates the output and stores it.
+fn finish(t: u32, head: u32, r: u32, e: u32, o: f32, v: f32) {
+  var y = o;
+  ${skip ? "y += element_skip(row_skip(0u, head), 0u) * v;" : ""}
+  ${skipRows ? "y += element_skip_rows(row_skip_rows(0u, head), e) * v;" : ""}
+  ${outGate ? "let z = element_out_gate(row_out_gate(t, head), e); y *= z * sigmoid(z);" : ""}
+  put_out((t * params.heads + head) * GROUP + r, e, y);
+}
+`;
+}
+
+/** `feature_<name>(row, d)`: the d-th feature of a row of q or k. */
+function rowFeatures({ featureMap, dim }: ChannelConfig, name: string): string {
+  const head = `fn feature_${name}(row: u32, d: u32) -> f32 {`;
+  if (featureMap !== "taylor2") return `${head} return feature(element_${name}(row, d)); }`;
+  const terms = taylorTerms(dim).map(({ i, j, square }) => `vec3u(${i}u, ${j}u, ${+square}u)`);
+  return /* wgsl */ `
+/// Channels of which feature d is the product; number ${dim} is the constant 1.
+var<private> terms_${name}: array<vec3u, KEYS> = array<vec3u, KEYS>(${terms.join(", ")});
+fn channel_${name}(row: u32, i: u32) -> f32 {
+  if i == ${dim}u { return 1.0; }
+  return params.feature_scale * element_${name}(row, i);
+}
+${head}
+  let term = terms_${name}[d];
+  let x = channel_${name}(row, term.x) * channel_${name}(row, term.y);
+  return select(x, INV_SQRT2 * x, term.z == 1u);
+}`;
+}

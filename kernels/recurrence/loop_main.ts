@@ -1,0 +1,193 @@
+import { EXCHANGES } from "./exchange.ts";
+import type { LoopConfig } from "./loop.ts";
+import { ownRows } from "./own_rows.ts";
+
+/** What the text of {@linkcode loopMain} calls. */
+export const FUNCTIONS = /* wgsl */ `
+/// The i-th token of a segment, in the order in which the recurrence meets them.
+fn token_at(segment: vec4u, i: u32) -> u32 {
+  if REVERSE { return segment.y - 1u - i; }
+  return segment.x + i;
+}
+
+/// The weights of the input in the output.
+fn skip_of(head: u32, col: u32) -> vec4f {
+  return load_skip_rows(row_skip_rows(0u, head), col) + element_skip(row_skip(0u, head), 0u);
+}
+
+fn silu(x: vec4f) -> vec4f {
+  return x * vec4f(sigmoid(x.x), sigmoid(x.y), sigmoid(x.z), sigmoid(x.w));
+}
+
+/// Rows of the state behind a token's decay.
+fn kept(s: vec4f, e: f32, value_decay: vec4f) -> vec4f {
+  var x = s;
+  if GATED { x *= e; }
+  if VALUE_GATE { x *= value_decay; }
+  return x;
+}`;
+
+/** Everything a workgroup does, from the state at the entry of its segment to the one behind it. */
+export function loopMain(config: LoopConfig): string {
+  const { exchange, inputs, writes } = config;
+  const { declare, before, after, own, shared } = EXCHANGES[exchange];
+  const write = writes ? WRITE : "";
+  return /* wgsl */ `
+@compute @workgroup_size(LANES)
+fn main(@builtin(workgroup_id) tile: vec3u, @builtin(local_invocation_index) lane: u32) {
+  let segment = segments[params.segment0 + tile.z]; // first token, one past the last, its state
+  let head = tile.y;
+  let row = segment.z * params.heads + head;
+  let first_col = tile.x * LANES * COLS + lane;
+  let count = segment.y - segment.x;
+  let writes_rows = tile.x == 0u && lane == 0u;
+
+  ${STATE_IN}
+
+  for (var first = 0u; first < count; first += TOKENS) {
+    // every invocation loads one of the next tokens
+    ${declare}
+    ${before}
+    let own = token_at(segment, min(first + lane, count - 1u));
+    ${OWN_GATE}
+    ${ownRows(config, own)}
+    ${after}
+
+    let loaded = min(TOKENS, count - first);
+    for (var j = 0u; j < loaded; j++) {
+      let token = token_at(segment, first + j);
+      let gate = ${shared.gate};
+      @registers var v: array<vec4f, COLS>;
+      @registers var ev: array<vec4f, COLS>;
+      @unroll for (var c = 0u; c < COLS; c++) {
+        let col = min(first_col + c * LANES, V4 - 1u);
+        v[c] = load_v(row_v(token, head), col);
+        if VALUE_GATE { ev[c] = decays_of(load_gv(row_gv(token, head), col)); value_product[c] *= ev[c]; }
+      }
+      @registers var o: array<array<vec4f, COLS>, GROUP>;
+      @registers var norm: array<f32, GROUP>;
+      @unroll for (var d = 0u; d < D4; d++) {
+        let k = ${shared.k};
+        var e = vec4f(gate);
+        if CHANNEL_GATE { e = ${shared.e}; }
+        ${inputs.u ? read(shared.q) + write : write + read(shared.q)}
+      }
+      if OUTPUTS {
+        @unroll for (var r = 0u; r < GROUP; r++) {
+          var own_weight = 0.0; // q diag(u) k
+          if BONUS { own_weight = ${shared.bonus}; }
+          var factor = params.scale;
+          if NORMALIZE && !CENTER { factor /= params.scale * (norm[r] + own_weight) + params.eps; }
+          @unroll for (var c = 0u; c < COLS; c++) {
+            let col = first_col + c * LANES;
+            if col < V4 {
+              var y = factor * fma(vec4f(own_weight), v[c], o[r][c]);
+              if SKIP { y += skip_of(head, col) * v[c]; }
+              if CENTER {
+                let mean = params.scale * norm[r] / params.key_count;
+                y = (y - (mean - 1.0) * load_totals(row, col)) / params.key_count;
+              }
+              if OUT_GATE { y *= silu(load_out_gate(row_out_gate(token, head), col)); }
+              store_out((token * params.heads + head) * GROUP + r, col, y);
+            }
+          }
+        }
+      }
+    }
+  }
+
+  ${STATE_OUT}
+}
+`;
+}
+
+/** The state at the entry of a segment: s, z (the running sum of the keys) and products of decays. */
+const STATE_IN = /* wgsl */ `
+  @registers var s: array<array<vec4f, COLS>, K4>;
+  @registers var z: array<vec4f, D4>; // the running sum of the keys
+  @registers var product: array<vec4f, D4>; // of the decays
+  @registers var value_product: array<vec4f, COLS>;
+  @unroll for (var d = 0u; d < D4; d++) { product[d] = vec4f(1.0); }
+  @unroll for (var c = 0u; c < COLS; c++) { value_product[c] = vec4f(1.0); }
+  if INITIAL {
+    // a loop over the rows and a select for each register: a fraction of the text of K loads
+    for (var d = 0u; d < KEYS; d++) {
+      @unroll for (var c = 0u; c < COLS; c++) {
+        let x = load_state(row, d, 4u * (first_col + c * LANES));
+        @unroll for (var i = 0u; i < KEYS; i++) { s[i][c] = select(s[i][c], x, i == d); }
+      }
+      if NORMALIZE {
+        let x = vec4f(get_sums(row * KEYS + d));
+        @unroll for (var i = 0u; i < D4; i++) {
+          z[i] = select(z[i], x, vec4u(4u * i) + vec4u(0u, 1u, 2u, 3u) == vec4u(d));
+        }
+      }
+    }
+  }
+  var head_gate = 1.0;
+  if HEAD_GATE { head_gate = decay_of(element_head_gate(row_head_gate(0u, head), 0u)); }`;
+
+/** The decay of the own token, and what weighs its key. */
+const OWN_GATE = /* wgsl */ `
+    var own_gate = head_gate;
+    var weight = 1.0; // of the key
+    if TOKEN_GATE { own_gate = decay_of(element_g(row_g(own, head), 0u)); }
+    if STEP_GATE {
+      weight = step_of(element_g(row_g(own, head), 0u), head);
+      own_gate = decay_of_step(weight, head);
+    }`;
+
+/** o_t += q_t S */
+const read = (q: string): string => /* wgsl */ `
+        if OUTPUTS {
+          @unroll for (var r = 0u; r < GROUP; r++) {
+            let q = ${q};
+            @unroll for (var x = 0u; x < 4; x++) {
+              @unroll for (var c = 0u; c < COLS; c++) {
+                o[r][c] = fma(vec4f(q[x]), s[4 * d + x][c], o[r][c]);
+              }
+            }
+            if NORMALIZE { norm[r] += dot(q, z[d]); }
+          }
+        }`;
+
+/** S_t = diag(e_t) S_{t-1} diag(ev_t) + k_t^T v_t */
+const WRITE = /* wgsl */ `
+        @unroll for (var x = 0u; x < 4; x++) {
+          @unroll for (var c = 0u; c < COLS; c++) {
+            s[4 * d + x][c] = fma(vec4f(k[x]), v[c], kept(s[4 * d + x][c], e[x], ev[c]));
+          }
+        }
+        if NORMALIZE { z[d] = e * z[d] + k; }
+        if DECAYS { product[d] *= e; }`;
+
+/** The state behind a segment. */
+const STATE_OUT = /* wgsl */ `
+  for (var d = 0u; d < select(0u, KEYS, FINAL || DECAYS); d++) {
+    let own = vec4u(0u, 1u, 2u, 3u) == vec4u(d % 4u);
+    if FINAL {
+      @unroll for (var c = 0u; c < COLS; c++) {
+        var x = vec4f();
+        @unroll for (var i = 0u; i < KEYS; i++) { x = select(x, s[i][c], i == d); }
+        store_state(row, d, 4u * (first_col + c * LANES), x);
+      }
+    }
+    var sum = vec4f();
+    var decay = vec4f();
+    @unroll for (var i = 0u; i < D4; i++) {
+      sum = select(sum, z[i], i == d / 4u);
+      decay = select(decay, product[i], i == d / 4u);
+    }
+    if writes_rows {
+      if FINAL { put_new_sums(row * KEYS + d, dot(select(vec4f(), sum, own), vec4f(1.0))); }
+      if DECAYS { put_decays(row * KEYS + d, dot(select(vec4f(), decay, own), vec4f(1.0))); }
+    }
+  }
+  if DECAYS {
+    @unroll for (var c = 0u; c < COLS; c++) {
+      @unroll for (var y = 0u; y < 4; y++) {
+        let e = 4u * (first_col + c * LANES) + y;
+        if e < VALUES { put_products(row * VALUES + e, value_product[c][y]); }
+      }
+    }
+  }`;

@@ -1,0 +1,70 @@
+import { snakeCase } from "../../gpu/program.ts";
+import { aligned } from "../shared/rows.ts";
+import type { RecurrenceConfig } from "./config.ts";
+import type { Parts } from "./inputs.ts";
+import type { LoopPass } from "./pass.ts";
+
+/** What the accessors of states depend on. */
+export type StateConfig =
+  & Pick<RecurrenceConfig, "gate" | "inputs" | "normalize" | "valueDim" | "valueFirst">
+  & Pick<LoopPass, "initial" | "final" | "decays">;
+
+/** Loads and stores of states and decays. */
+export function storesOf(config: StateConfig): Parts {
+  const { initial, final, normalize, decays, inputs, valueDim, valueFirst } = config;
+  const states = initial || final;
+  const vectors = !valueFirst && aligned(valueDim);
+  const array = (name: string, there: boolean, type = "f32"): Parts => ({
+    bindings: there ? [{ name, access: "read_write", type: `array<${type}>` }] : [],
+    code: there
+      ? `fn get_${snakeCase(name)}(at: u32) -> ${type} { return ${snakeCase(name)}[at]; }
+fn put_${snakeCase(name)}(at: u32, x: ${type}) { ${snakeCase(name)}[at] = x; }`
+      : `fn get_${snakeCase(name)}(at: u32) -> ${type} { return ${type}(); }
+fn put_${snakeCase(name)}(at: u32, x: ${type}) {}`,
+  });
+  const arrays = [
+    array("state", states, vectors ? "vec4f" : "f32"),
+    // every block of columns reads the sums, one writes them: elsewhere
+    array("sums", initial && normalize),
+    array("newSums", final && normalize),
+    array("decays", decays && config.gate !== "none"),
+    array("products", decays && inputs.gv !== undefined),
+  ];
+  return {
+    bindings: arrays.flatMap(({ bindings }) => bindings),
+    code: [...arrays.map(({ code }) => code), vectors ? VECTORS : elements(valueFirst)].join("\n"),
+  };
+}
+
+/** Four value channels from e on, a multiple of 4. */
+const VECTORS = /* wgsl */ `
+fn load_state(row: u32, d: u32, e: u32) -> vec4f {
+  if e >= VALUES { return vec4f(); }
+  return get_state(((row * KEYS + d) * VALUES + e) / 4u);
+}
+fn store_state(row: u32, d: u32, e: u32, x: vec4f) {
+  if e < VALUES { put_state(((row * KEYS + d) * VALUES + e) / 4u, x); }
+}`;
+
+/** The same, element by element. */
+function elements(valueFirst: boolean): string {
+  const place = valueFirst ? "(row * VALUES + e) * KEYS + d" : "(row * KEYS + d) * VALUES + e";
+  return /* wgsl */ `
+fn load_channel(row: u32, d: u32, e: u32) -> f32 {
+  if e >= VALUES { return 0.0; }
+  return get_state(${place});
+}
+fn store_channel(row: u32, d: u32, e: u32, x: f32) {
+  if e < VALUES { put_state(${place}, x); }
+}
+fn load_state(row: u32, d: u32, e: u32) -> vec4f {
+  return vec4f(load_channel(row, d, e), load_channel(row, d, e + 1u),
+    load_channel(row, d, e + 2u), load_channel(row, d, e + 3u));
+}
+fn store_state(row: u32, d: u32, e: u32, x: vec4f) {
+  store_channel(row, d, e, x.x);
+  store_channel(row, d, e + 1u, x.y);
+  store_channel(row, d, e + 2u, x.z);
+  store_channel(row, d, e + 3u, x.w);
+}`;
+}
