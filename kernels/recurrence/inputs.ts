@@ -1,5 +1,5 @@
 import { type Binding, type ParamType, snakeCase } from "../../gpu/program.ts";
-import { type Accessor, type Elem, elementReader, reader } from "../shared/rows.ts";
+import { type Accessor, elementReader, reader } from "../shared/rows.ts";
 import type { RecurrenceConfig } from "./config.ts";
 
 /** How kernels read a tensor. */

@@ -1,10 +1,10 @@
 import type { Gpu } from "../../gpu/device.ts";
 import type { Operation } from "../../gpu/recorder.ts";
 import { record } from "../../gpu/runtime.ts";
-import type { Tensor } from "../../gpu/tensor.ts";
 import { MERGE_THREADS } from "../../kernels/attention/merge.ts";
 import { mergePair } from "../../kernels/attention/merge_pair.ts";
 import { boundRows } from "../attention/bind.ts";
+import { lent } from "../lent.ts";
 import { once } from "../once.ts";
 import { type AttentionPart, type MergeProblem, mergeProblem } from "./problem.ts";
 
@@ -44,23 +44,30 @@ export function mergeAttention<T extends "f32" | "f16">(
   const { problem, gpu } = mergeProblem(parts);
   const [first, ...others] = parts;
   return record(gpu, "mergeAttention", (operation) => {
-    const merge = <R extends "f32" | "f16">(one: AttentionPart, other: AttentionPart, dtype: R) => {
-      const out = gpu.empty(first.out.shape, dtype);
-      const merged = { out, lse: gpu.empty(first.lse.shape, "f32") };
+    const { shape } = first.out;
+    const into = <R extends "f32" | "f16">(
+      merged: AttentionPart<R>,
+      one: AttentionPart,
+      other: AttentionPart,
+    ): AttentionPart<R> => {
       launchPair(operation, gpu, { one, other, merged, problem });
       return merged;
     };
-    if (others.length === 0) return merge(first, first, first.out.dtype);
+    // partial sums of three parts and more, each read by the merge that writes the next
+    const sums = [0, 1].slice(0, others.length - 1).map((): AttentionPart<"f32"> => ({
+      out: lent(operation, gpu, shape, "f32"),
+      lse: lent(operation, gpu, first.lse.shape, "f32"),
+    }));
     let sum: AttentionPart = first;
-    for (const other of others.slice(0, -1)) sum = consumed(sum, first, merge(sum, other, "f32"));
-    return consumed(sum, first, merge(sum, others[others.length - 1], first.out.dtype));
+    others.slice(0, -1).forEach((other, i) => sum = into(sums[i % 2], sum, other));
+    const merged = {
+      out: gpu.empty(shape, first.out.dtype),
+      lse: gpu.empty(first.lse.shape, "f32"),
+    };
+    into(merged, sum, others.at(-1) ?? first);
+    sums.flatMap(({ out, lse }) => [out, lse]).forEach((tensor) => tensor.dispose());
+    return merged;
   });
-}
-
-/** Frees an intermediate sum once the next one is recorded. */
-function consumed<P extends AttentionPart>(sum: AttentionPart, given: AttentionPart, next: P): P {
-  if (sum !== given) [sum.out, sum.lse].forEach((tensor: Tensor) => tensor.dispose());
-  return next;
 }
 
 interface Pair {

@@ -11,6 +11,7 @@ import {
 } from "../../kernels/recurrence/hedgehog.ts";
 import { boundRows } from "../attention/bind.ts";
 import { checkElem } from "../attention/sizes.ts";
+import { lent } from "../lent.ts";
 import { once } from "../once.ts";
 import { checkDims, checkDType, checkRank, checkShared, checkTensors } from "../tensors.ts";
 
@@ -105,12 +106,7 @@ function checkBytes(
 
 const programs = once(hedgehogFeatures);
 
-/**
- * Records φ of queries and keys, `[B, T, HQ, 2F]` and `[B, T, HK, 2F]`.
- *
- * Their memory is lent until the operator returns, so that a caller's own encoder may need it longer;
- * disposing them only takes them out of the books.
- */
+/** Records φ of queries and keys, `[B, T, HQ, 2F]` and `[B, T, HK, 2F]`, in lent tensors. */
 export function launchHedgehog<T extends "f32" | "f16">(
   operation: Operation,
   gpu: Gpu,
@@ -142,9 +138,7 @@ function launchSide<T extends "f32" | "f16">(
   const width = 2 * outputs;
   const [batch, length, heads] = x.shape;
   const shape = [batch, length, heads, width];
-  const bytes = volume(shape) * elementBytes(x.dtype);
-  const { buffer } = operation.scratch(Math.max(16, Math.ceil(bytes / 4) * 4));
-  const features = gpu.wrap(buffer, shape, x.dtype);
+  const features = lent(operation, gpu, shape, x.dtype);
   const alignment = { alignment: gpu.limits.minStorageBufferOffsetAlignment };
   const matrixRows = [matrix0 * outputs, (matrix0 + matrices) * outputs] as const;
   const bound = weights && boundRows(weights, matrixRows, weights.shape.at(-1) ?? 0, alignment);

@@ -1,9 +1,9 @@
-import { elementBytes, kindOf, volume } from "../../gpu/dtype.ts";
+import { kindOf } from "../../gpu/dtype.ts";
 import { checkOptionNames } from "../../gpu/options.ts";
-import type { Operation } from "../../gpu/recorder.ts";
 import { record } from "../../gpu/runtime.ts";
 import { Tensor } from "../../gpu/tensor.ts";
 import { areCopyable } from "../attention/sizes.ts";
+import { lent } from "../lent.ts";
 import { launchScan } from "../scan/launch.ts";
 import { planScan } from "../scan/plan.ts";
 import type { ScanProblem } from "../scan/problem.ts";
@@ -134,8 +134,8 @@ function run<T extends "f32" | "f16">(
   const plan = planScan(scan, gpu);
   const { batch, length, heads, keyDim, bounds } = problem;
   return record(gpu, "lightNet", (operation) => {
-    using keys = lent(operation, k);
-    using gates = lent(operation, { gpu, shape: [batch, length, heads, keyDim], dtype: "f32" });
+    using keys = lent(operation, gpu, k.shape, k.dtype);
+    using gates = lent(operation, gpu, [batch, length, heads, keyDim], "f32");
     const z = given.final ? gpu.empty([bounds.length - 1, ...k.shape.slice(2)], "f32") : undefined;
     const final = inPlace ? state?.z : z;
     launchScan(operation, {
@@ -151,15 +151,6 @@ function run<T extends "f32" | "f16">(
     );
     return { out, ...(z && { finalState: { s: finalState as Tensor<"f32">, z } }) };
   });
-}
-
-/** A tensor in scratch memory, of which other operators may make use after this one. */
-function lent<T extends "f32" | "f16">(
-  operation: Operation,
-  { gpu, shape, dtype }: Pick<Tensor<T>, "gpu" | "shape" | "dtype">,
-): Tensor<T> {
-  const bytes = volume(shape) * elementBytes(dtype);
-  return gpu.wrap(operation.scratch(4 * Math.ceil(bytes / 4) + 16).buffer, shape, dtype);
 }
 
 /** The scan of the keys. */

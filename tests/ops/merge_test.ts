@@ -166,3 +166,23 @@ Deno.test({
     );
   },
 });
+
+Deno.test({
+  name: "mergeAttention() of many parts outlives other work in an encoder of the caller's",
+  ignore,
+  async fn() {
+    using gpu = await requestGpu({ poison: true });
+    const parts = hostParts(4, [2, 5, 3, 8], "f32", 11);
+    const tensors = parts.map(({ out, lse }) => ({
+      out: gpu.tensor(out.data, out.shape) as Tensor<"f32">,
+      lse: gpu.tensor(lse.data, lse.shape),
+    }));
+    const encoder = gpu.device.createCommandEncoder();
+
+    const merged = gpu.record(encoder, () => mergeAttention(tensors));
+    await assertMerges(hostParts(3, [2, 5, 3, 8], "f32", 12), 2e-5, gpu);
+    gpu.device.queue.submit([encoder.finish()]);
+
+    assertClose("out", await merged.out.read(), reference(parts).out.data, { ratio: 2e-5 });
+  },
+});

@@ -1,0 +1,20 @@
+import type { Gpu } from "../gpu/device.ts";
+import { elementBytes, volume } from "../gpu/dtype.ts";
+import type { Operation } from "../gpu/recorder.ts";
+import type { Tensor } from "../gpu/tensor.ts";
+
+/**
+ * A tensor in scratch memory, which other operators may reuse after this one.
+ *
+ * A caller's own encoder may run long after the operator returned: a tensor that is freed meanwhile would
+ * be missing then, scratch is not. Disposing it only takes it out of the books.
+ */
+export function lent<T extends "f32" | "f16">(
+  operation: Operation,
+  gpu: Gpu,
+  shape: readonly number[],
+  dtype: T,
+): Tensor<T> {
+  const bytes = volume(shape) * elementBytes(dtype);
+  return gpu.wrap(operation.scratch(4 * Math.ceil(bytes / 4) + 16).buffer, shape, dtype);
+}
