@@ -73,10 +73,10 @@ const RARE: readonly Part[] = [LOOP, CHUNK].flatMap((form) => [
   { gate: "channel", keyDim: 60, valueDim: 100, ...form },
 ]);
 
-/** Dims whose unrolled kernels a driver compiles for minutes. */
+/** Dims whose kernels take a driver seconds to compile. */
 const LARGE: readonly Part[] = [
-  { gate: "token", keyDim: 192, valueDim: 20, schedule: "naive" },
-  { gate: "channel", keyDim: 256, valueDim: 256, schedule: "naive" },
+  { gate: "token", keyDim: 192, valueDim: 20, length: 40 },
+  { gate: "channel", keyDim: 256, valueDim: 256, length: 40 },
 ];
 
 /** Few problems for the schedules that are not the default. */
@@ -85,6 +85,15 @@ const SCHEDULED: readonly Part[] = [
   { gate: "channel", gates: "mixed", ...CHUNK },
   { gate: "token", normalize: true, bonus: true, reverse: true, ...LOOP },
   { gate: "token", heads: 2, qHeads: 4, kHeads: 1, dtype: "f16", ...CHUNK },
+];
+
+/** The same for blocks of tokens, which have one decay for all channels. */
+const BLOCKS: readonly Part[] = [
+  { gate: "token", gates: "reset", cuSeqlens: PACKED, ...LOOP },
+  { gate: "token", gates: "strong", ...CHUNK },
+  { gate: "head", normalize: true, reverse: true, keyDim: 10, valueDim: 7, ...LOOP },
+  { gate: "token", heads: 2, qHeads: 4, kHeads: 1, dtype: "f16", ...CHUNK },
+  { gate: "token", length: 8192, heads: 1, ...LOOP },
 ];
 
 /** Everything about the engine of recurrences. */
@@ -102,14 +111,17 @@ export function recurrenceGroups(gpu: Gpu, selection: CheckSelection): CheckGrou
   const forms = quick ? [CHUNK] : [LOOP, CHUNK];
   const formed = (parts: readonly Part[]): Part[] =>
     parts.flatMap((part) => forms.map((form) => ({ ...part, ...form })));
-  const scheduled = quick ? SCHEDULED.slice(0, 1) : SCHEDULED;
+  const scheduled = (schedule: string): readonly Part[] => {
+    const parts = schedule === "blocks" ? BLOCKS : SCHEDULED;
+    return quick ? parts.slice(0, 1) : parts;
+  };
   return [
     group("gates and forms", FORMS),
     group("numerics", NUMERICS),
     group("packing", PACKING),
     ...VARIANTS.map(([name, parts]) => group(name, formed(parts))),
     ...otherKinds(gpu).map((schedule) =>
-      group(schedule, scheduled.map((part) => ({ ...part, schedule })))
+      group(schedule, scheduled(schedule).map((part) => ({ ...part, schedule })))
     ),
     ...(quick ? [] : [group("rare", [...RARE, ...LARGE])]),
     group(`random, seed ${seed}`, randomParts(Math.ceil(cases / (quick ? 12 : 2)), seed)),

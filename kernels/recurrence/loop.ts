@@ -2,6 +2,7 @@ import { type Binding, constants, declare, type Program } from "../../gpu/progra
 import { writer } from "../shared/rows.ts";
 import { unroll } from "../unroll.ts";
 import { GATE_CODE, RECURRENCE_PARAMS, stepCode } from "./config.ts";
+import { blocksMain } from "./blocks.ts";
 import { EXCHANGES } from "./exchange.ts";
 import { featureCode } from "./features.ts";
 import { inputReaders } from "./inputs.ts";
@@ -14,8 +15,11 @@ const OUT_PARAMS = { outFirst: "u32" } as const;
 
 /** How a workgroup is laid out. */
 export interface LoopTile {
-  /** How the rows of a token reach the columns: through a subgroup, or through workgroup memory. */
-  readonly exchange: "subgroup" | "workgroup";
+  /**
+   * How the rows of a token reach the columns: through a subgroup, through workgroup memory, or through
+   * a subgroup for blocks of tokens, whose scores are computed first.
+   */
+  readonly exchange: "subgroup" | "workgroup" | "blocks";
   /** Invocations of a workgroup. */
   readonly lanes: number;
   /** vec4 columns of the state that an invocation owns. */
@@ -38,8 +42,8 @@ export function stateIterations({ keyDim }: Pick<LoopConfig, "keyDim">): number 
 }
 
 /** Loop iterations of an invocation per tile of tokens, those that end loops included. */
-export function loopIterations({ tokens }: LoopTile): number {
-  return tokens + 2;
+export function loopIterations({ exchange, tokens }: LoopTile): number {
+  return exchange === "blocks" ? 1 : tokens + 2;
 }
 
 /**
@@ -96,6 +100,7 @@ export function recurrenceLoop(config: LoopConfig): Program {
     CENTER: config.center,
     DECAYS: config.decays,
   };
+  const main = exchange === "blocks" ? blocksMain(config) : loopMain({ ...config, exchange });
   const code = [
     constants({ ...sizes, ...flags }),
     declare(bindings, params),
@@ -106,10 +111,10 @@ export function recurrenceLoop(config: LoopConfig): Program {
     featureCode(config.featureMap),
     stepCode(config),
     rowFunctions(config),
-    EXCHANGES[exchange].memory,
+    exchange === "blocks" ? "" : EXCHANGES[exchange].memory,
     FUNCTIONS,
-    unroll(loopMain(config), sizes),
+    unroll(main, sizes),
   ].join("\n");
   const label = `recurrence (${outputs ? "loop" : "chunk states"}, ${exchange})`;
-  return { label, code, bindings, params, subgroups: exchange === "subgroup" };
+  return { label, code, bindings, params, subgroups: exchange !== "workgroup" };
 }

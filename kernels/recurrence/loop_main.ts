@@ -1,5 +1,6 @@
 import { EXCHANGES } from "./exchange.ts";
 import type { LoopConfig } from "./loop.ts";
+import { OWN_GATE, STATE_IN, STATE_OUT } from "./entry_exit.ts";
 import { ownRows } from "./own_rows.ts";
 
 /** What the text of {@linkcode loopMain} calls. */
@@ -28,7 +29,7 @@ fn kept(s: vec4f, e: f32, value_decay: vec4f) -> vec4f {
 }`;
 
 /** Everything a workgroup does, from the state at the entry of its segment to the one behind it. */
-export function loopMain(config: LoopConfig): string {
+export function loopMain(config: LoopConfig & { exchange: keyof typeof EXCHANGES }): string {
   const { exchange, inputs, writes } = config;
   const { declare, before, after, own, shared } = EXCHANGES[exchange];
   const write = writes ? WRITE : "";
@@ -101,42 +102,6 @@ fn main(@builtin(workgroup_id) tile: vec3u, @builtin(local_invocation_index) lan
 `;
 }
 
-/** The state at the entry of a segment: s, z (the running sum of the keys) and products of decays. */
-const STATE_IN = /* wgsl */ `
-  @registers var s: array<array<vec4f, COLS>, K4>;
-  @registers var z: array<vec4f, D4>; // the running sum of the keys
-  @registers var product: array<vec4f, D4>; // of the decays
-  @registers var value_product: array<vec4f, COLS>;
-  @unroll for (var d = 0u; d < D4; d++) { product[d] = vec4f(1.0); }
-  @unroll for (var c = 0u; c < COLS; c++) { value_product[c] = vec4f(1.0); }
-  if INITIAL {
-    // a loop over the rows and a select for each register: a fraction of the text of K loads
-    for (var d = 0u; d < KEYS; d++) {
-      @unroll for (var c = 0u; c < COLS; c++) {
-        let x = load_state(row, d, 4u * (first_col + c * LANES));
-        @unroll for (var i = 0u; i < KEYS; i++) { s[i][c] = select(s[i][c], x, i == d); }
-      }
-      if NORMALIZE {
-        let x = vec4f(get_sums(row * KEYS + d));
-        @unroll for (var i = 0u; i < D4; i++) {
-          z[i] = select(z[i], x, vec4u(4u * i) + vec4u(0u, 1u, 2u, 3u) == vec4u(d));
-        }
-      }
-    }
-  }
-  var head_gate = 1.0;
-  if HEAD_GATE { head_gate = decay_of(element_head_gate(row_head_gate(0u, head), 0u)); }`;
-
-/** The decay of the own token, and what weighs its key. */
-const OWN_GATE = /* wgsl */ `
-    var own_gate = head_gate;
-    var weight = 1.0; // of the key
-    if TOKEN_GATE { own_gate = decay_of(element_g(row_g(own, head), 0u)); }
-    if STEP_GATE {
-      weight = step_of(element_g(row_g(own, head), 0u), head);
-      own_gate = decay_of_step(weight, head);
-    }`;
-
 /** o_t += q_t S */
 const read = (q: string): string => /* wgsl */ `
         if OUTPUTS {
@@ -160,34 +125,3 @@ const WRITE = /* wgsl */ `
         }
         if NORMALIZE { z[d] = e * z[d] + k; }
         if DECAYS { product[d] *= e; }`;
-
-/** The state behind a segment. */
-const STATE_OUT = /* wgsl */ `
-  for (var d = 0u; d < select(0u, KEYS, FINAL || DECAYS); d++) {
-    let own = vec4u(0u, 1u, 2u, 3u) == vec4u(d % 4u);
-    if FINAL {
-      @unroll for (var c = 0u; c < COLS; c++) {
-        var x = vec4f();
-        @unroll for (var i = 0u; i < KEYS; i++) { x = select(x, s[i][c], i == d); }
-        store_state(row, d, 4u * (first_col + c * LANES), x);
-      }
-    }
-    var sum = vec4f();
-    var decay = vec4f();
-    @unroll for (var i = 0u; i < D4; i++) {
-      sum = select(sum, z[i], i == d / 4u);
-      decay = select(decay, product[i], i == d / 4u);
-    }
-    if writes_rows {
-      if FINAL { put_new_sums(row * KEYS + d, dot(select(vec4f(), sum, own), vec4f(1.0))); }
-      if DECAYS { put_decays(row * KEYS + d, dot(select(vec4f(), decay, own), vec4f(1.0))); }
-    }
-  }
-  if DECAYS {
-    @unroll for (var c = 0u; c < COLS; c++) {
-      @unroll for (var y = 0u; y < 4; y++) {
-        let e = 4u * (first_col + c * LANES) + y;
-        if e < VALUES { put_products(row * VALUES + e, value_product[c][y]); }
-      }
-    }
-  }`;

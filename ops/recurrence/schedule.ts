@@ -1,3 +1,4 @@
+import { hasBlocks } from "../../kernels/recurrence/blocks.ts";
 import type { LoopTile } from "../../kernels/recurrence/loop.ts";
 import type { InputSource } from "../../kernels/shared/rows.ts";
 import { stepBytes } from "../../kernels/recurrence/step.ts";
@@ -57,11 +58,26 @@ function subgroupSchedules(problem: RecurrenceProblem, device: PlanDevice): Tile
   const columns = [1, 2].filter((columns) =>
     columns === 1 || (rows * columns <= STATE_BUDGET && problem.valueDim > 4 * lanes)
   );
-  return sources(problem, device).flatMap((source) =>
+  const tokens = blockTokens(problem, lanes);
+  const tiles = sources(problem, device).map((source) => ({
+    ...{ kind: "tiled", lanes, source } as const,
+  }));
+  const walks = tiles.flatMap((tile) =>
     columns.map((columns): TiledRecurrence => ({
-      ...{ kind: "tiled", exchange: "subgroup", lanes, columns, tokens: lanes, source },
+      ...{ ...tile, exchange: "subgroup", columns, tokens: lanes },
     }))
   );
+  const blocks = tiles.map((tile): TiledRecurrence => ({
+    ...{ ...tile, exchange: "blocks", columns: 1, tokens },
+  }));
+  return [...walks, ...(tokens > 0 ? blocks : [])];
+}
+
+/** Tokens of a block: few where its text would be long, none where blocks do not compute a problem. */
+function blockTokens(problem: RecurrenceProblem, lanes: number): number {
+  const { keyDim, qHeads, heads } = problem;
+  if (!hasBlocks(problem)) return 0;
+  return Math.min(lanes, keyDim * Math.max(1, qHeads / heads) <= 128 ? 8 : 4);
 }
 
 function workgroupSchedules(

@@ -20,26 +20,28 @@ export interface RecurrenceOptions extends Omit<StateOptions, "initialState"> {
    */
   gv?: ReferenceTensor;
   /**
-   * The strength of the delta rule, `[B, T, HV]`: each token first erases what its key reads. 1 where
-   * only `p` is given.
+   * The strength of the delta rule, `[B, T, HV]`: each token first erases what its key reads from the
+   * decayed state. 1 where only `p` is given.
    *
    * @default {undefined}
    */
   beta?: ReferenceTensor;
   /**
-   * The key that the delta rule erases with, `[B, T, HK, K]`.
+   * The key that the delta rule erases with, `[B, T, HK, K]`, or `[B, T, HV, K]` where each state head
+   * has its own.
    *
    * @default {k}
    */
   p?: ReferenceTensor;
   /**
-   * The reading half of a general erase pair, `[B, T, HK, K]`; needs `b`, excludes `beta` and `p`.
+   * The reading half of a general erase pair, `[B, T, HK, K]` or `[B, T, HV, K]`; it reads the state
+   * before the decay. Needs `b`, excludes `beta` and `p`.
    *
    * @default {undefined}
    */
   a?: ReferenceTensor;
   /**
-   * The writing half of a general erase pair, `[B, T, HK, K]`; needs `a`.
+   * The writing half of a general erase pair, `[B, T, HK, K]` or `[B, T, HV, K]`; needs `a`.
    *
    * @default {undefined}
    */

@@ -1,4 +1,4 @@
-import type { Float64Tensor, ReferenceTensor } from "../tensor.ts";
+import type { ReferenceTensor } from "../tensor.ts";
 import type {
   StateOptions,
   StateRecordOptions,
@@ -7,7 +7,7 @@ import type {
 } from "./options.ts";
 import { plain } from "./plain.ts";
 import { logCumsumExp } from "./scan.ts";
-import { rowsOf, sequencesOf } from "./sequences.ts";
+import { perStateHead, sequencesOf } from "./sequences.ts";
 import { mapTensor } from "./tensors.ts";
 
 /** Options for {@linkcode hgrn2}. */
@@ -130,15 +130,4 @@ export function lightNet(
   const result = plain(q, keys, v, { ...rest, ...start, g: gates });
   if (!finalState || !result.finalState || !z.finalState) return { out: result.out };
   return { out: result.out, finalState: { s: result.finalState, z: z.finalState } };
-}
-
-/** The gates of each state head, `[B, T, HV, K]`, of those of each key head `[B, T, HK, K]`. */
-function perStateHead(g: ReferenceTensor, heads: number): Float64Tensor {
-  const [batch, length, , keyDim] = g.shape;
-  const gAt = rowsOf(g, heads);
-  const data = new Float64Array(batch * length * heads * keyDim);
-  for (let row = 0; row < batch * length * heads; row++) {
-    data.set(gAt(Math.floor(row / heads), row % heads), row * keyDim);
-  }
-  return { data, shape: [batch, length, heads, keyDim] };
 }

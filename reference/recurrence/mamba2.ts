@@ -1,4 +1,5 @@
 import type { ReferenceTensor } from "../tensor.ts";
+import { softplus } from "./activations.ts";
 import type { StateOptions, StateResult } from "./options.ts";
 import { plain } from "./plain.ts";
 import { mapTensor } from "./tensors.ts";
@@ -110,11 +111,6 @@ export function mamba2(
     out[index] = (y + skip * x.data[index]) * gate;
   });
   return result;
-}
-
-/** log(1 + exp(x)). */
-function softplus(x: number): number {
-  return Math.max(x, 0) + Math.log1p(Math.exp(-Math.abs(x)));
 }
 
 /** b or c as `[B, T, G, N]`. */

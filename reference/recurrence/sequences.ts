@@ -1,4 +1,4 @@
-import type { ReferenceTensor } from "../tensor.ts";
+import type { Float64Tensor, ReferenceTensor } from "../tensor.ts";
 
 /** Where the tokens of a packed sequence lie among all B · T tokens, and in which order they run. */
 export interface TokenSequence {
@@ -38,4 +38,21 @@ export function rowsOf(
     const row = token * own + Math.floor(s * own / heads);
     return data.subarray(row * dim, (row + 1) * dim);
   };
+}
+
+/** One row for each state head, `[B, T, HV, K]`, of rows for each key head, `[B, T, HK, K]`. */
+export function perStateHead(x: ReferenceTensor, heads: number): Float64Tensor {
+  const [batch, length, , keyDim] = x.shape;
+  const rowAt = rowsOf(x, heads);
+  const data = new Float64Array(batch * length * heads * keyDim);
+  for (let row = 0; row < batch * length * heads; row++) {
+    data.set(rowAt(Math.floor(row / heads), row % heads), row * keyDim);
+  }
+  return { data, shape: [batch, length, heads, keyDim] };
+}
+
+/** The output heads that read state head s of `heads`. */
+export function readersOf(s: number, heads: number, outHeads: number): number[] {
+  return Array.from({ length: outHeads }, (_, h) => h)
+    .filter((h) => Math.floor(h * heads / outHeads) === s);
 }

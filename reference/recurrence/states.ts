@@ -1,6 +1,6 @@
-import type { Float64Tensor } from "../tensor.ts";
+import type { Float64Tensor, ReferenceTensor } from "../tensor.ts";
 import type { RecurrenceOptions } from "./engine.ts";
-import type { Float64StateRecord } from "./options.ts";
+import type { Float64StateRecord, StateOptions } from "./options.ts";
 import { zeros } from "./tensors.ts";
 
 /**
@@ -48,4 +48,41 @@ export function storeStates(
     }
   }
   return normalize ? { s, z } : s;
+}
+
+/** The matrices K x V of a state `[…, K, V]`, one for each index before them; 0 where there is none. */
+export function loadMatrices(
+  shape: readonly number[],
+  state: ReferenceTensor | undefined,
+  stateLayout: StateOptions["stateLayout"],
+): Float64Array[] {
+  const [keyDim, valueDim] = shape.slice(-2);
+  const size = keyDim * valueDim;
+  const count = shape.slice(0, -2).reduce((product, axis) => product * axis, 1);
+  return Array.from({ length: count }, (_, index) => {
+    const S = new Float64Array(size);
+    for (let i = 0; i < size && state; i++) {
+      const place = stateLayout === "vk" ? (i % valueDim) * keyDim + Math.floor(i / valueDim) : i;
+      S[i] = state.data[index * size + place];
+    }
+    return S;
+  });
+}
+
+/** The matrices as a tensor, the reverse of {@linkcode loadMatrices}. */
+export function storeMatrices(
+  matrices: readonly Float64Array[],
+  shape: readonly number[],
+  stateLayout: StateOptions["stateLayout"],
+): Float64Tensor {
+  const [keyDim, valueDim] = shape.slice(-2);
+  const axes = stateLayout === "vk" ? [valueDim, keyDim] : [keyDim, valueDim];
+  const state = zeros([...shape.slice(0, -2), ...axes]);
+  for (const [index, S] of matrices.entries()) {
+    for (let i = 0; i < S.length; i++) {
+      const place = stateLayout === "vk" ? (i % valueDim) * keyDim + Math.floor(i / valueDim) : i;
+      state.data[index * S.length + place] = S[i];
+    }
+  }
+  return state;
 }

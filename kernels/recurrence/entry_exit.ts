@@ -1,0 +1,66 @@
+/** The state at the entry of a segment: s, z (the running sum of the keys) and products of decays. */
+export const STATE_IN = /* wgsl */ `
+  @registers var s: array<array<vec4f, COLS>, K4>;
+  @registers var z: array<vec4f, D4>; // the running sum of the keys
+  @registers var product: array<vec4f, D4>; // of the decays
+  @registers var value_product: array<vec4f, COLS>;
+  @unroll for (var d = 0u; d < D4; d++) { product[d] = vec4f(1.0); }
+  @unroll for (var c = 0u; c < COLS; c++) { value_product[c] = vec4f(1.0); }
+  if INITIAL {
+    // a loop over the rows and a select for each register: a fraction of the text of K loads
+    for (var d = 0u; d < KEYS; d++) {
+      @unroll for (var c = 0u; c < COLS; c++) {
+        let x = load_state(row, d, 4u * (first_col + c * LANES));
+        @unroll for (var i = 0u; i < KEYS; i++) { s[i][c] = select(s[i][c], x, i == d); }
+      }
+      if NORMALIZE {
+        let x = vec4f(get_sums(row * KEYS + d));
+        @unroll for (var i = 0u; i < D4; i++) {
+          z[i] = select(z[i], x, vec4u(4u * i) + vec4u(0u, 1u, 2u, 3u) == vec4u(d));
+        }
+      }
+    }
+  }
+  var head_gate = 1.0;
+  if HEAD_GATE { head_gate = decay_of(element_head_gate(row_head_gate(0u, head), 0u)); }`;
+
+/** The decay of the own token, and what weighs its key. */
+export const OWN_GATE = /* wgsl */ `
+    var own_gate = head_gate;
+    var weight = 1.0; // of the key
+    if TOKEN_GATE { own_gate = decay_of(element_g(row_g(own, head), 0u)); }
+    if STEP_GATE {
+      weight = step_of(element_g(row_g(own, head), 0u), head);
+      own_gate = decay_of_step(weight, head);
+    }`;
+
+/** The state behind a segment. */
+export const STATE_OUT = /* wgsl */ `
+  for (var d = 0u; d < select(0u, KEYS, FINAL || DECAYS); d++) {
+    let own = vec4u(0u, 1u, 2u, 3u) == vec4u(d % 4u);
+    if FINAL {
+      @unroll for (var c = 0u; c < COLS; c++) {
+        var x = vec4f();
+        @unroll for (var i = 0u; i < KEYS; i++) { x = select(x, s[i][c], i == d); }
+        store_state(row, d, 4u * (first_col + c * LANES), x);
+      }
+    }
+    var sum = vec4f();
+    var decay = vec4f();
+    @unroll for (var i = 0u; i < D4; i++) {
+      sum = select(sum, z[i], i == d / 4u);
+      decay = select(decay, product[i], i == d / 4u);
+    }
+    if writes_rows {
+      if FINAL { put_new_sums(row * KEYS + d, dot(select(vec4f(), sum, own), vec4f(1.0))); }
+      if DECAYS { put_decays(row * KEYS + d, dot(select(vec4f(), decay, own), vec4f(1.0))); }
+    }
+  }
+  if DECAYS {
+    @unroll for (var c = 0u; c < COLS; c++) {
+      @unroll for (var y = 0u; y < 4; y++) {
+        let e = 4u * (first_col + c * LANES) + y;
+        if e < VALUES { put_products(row * VALUES + e, value_product[c][y]); }
+      }
+    }
+  }`;
