@@ -7,6 +7,12 @@ import type { Random } from "./random.ts";
 export type Drawing =
   | "normal" // standard normal
   | "positive" // its absolute value
+  | "short" // a fifth of a standard normal
+  | "alike" // 1, give or take a tenth
+  | "equal" // 1
+  | "zero"
+  | "two"
+  | "mixture" // 0 or −20
   | "weights" // normal / 4, of a layer with 16 channels
   | "gate" // logsigmoid(normal) / 16
   | "decay" // −e^normal
@@ -24,6 +30,12 @@ export type Drawing =
 export const DRAWINGS: Readonly<Record<Drawing, (random: Random) => number>> = {
   normal: (random) => random.normal(),
   positive: (random) => Math.abs(random.normal()),
+  short: (random) => 0.2 * random.normal(),
+  alike: (random) => 1 + 0.1 * random.normal(),
+  equal: () => 1,
+  zero: () => 0,
+  two: () => 2,
+  mixture: (random) => random.pick([0, -20]),
   weights: (random) => random.normal() / 4,
   gate: (random) => -Math.log1p(Math.exp(-random.normal())) / 16,
   decay: (random) => -Math.exp(random.normal()),
@@ -85,6 +97,16 @@ const stateOf = (rows: string, normalize: boolean): FamilyTensors =>
 
 /** Rows of the state by feature map, where they are not K. */
 const FEATURES: Readonly<Record<string, string>> = { taylor2: "TAYLOR", hedgehog: "HEDGEHOG" };
+
+/** Keys that are short enough for a delta rule to contract. */
+const KEYS: FamilyTensors = { k: { axes: "B T HK K", draw: "short" } };
+const BETA: FamilyTensors = { beta: { axes: "B T HV", draw: "uniform" } };
+const DELTA: FamilyTensors = { ...KEYS, ...VALUES, ...BETA };
+const QKV_KEYS: FamilyTensors = { ...KEYS, ...VALUES };
+const PAIR: FamilyTensors = {
+  a: { axes: "B T HK K", draw: "short" },
+  b: { axes: "B T HV K", draw: "short" },
+};
 
 /** The named recurrences. */
 export const FAMILIES: Readonly<Record<string, Family>> = {
@@ -150,5 +172,53 @@ export const FAMILIES: Readonly<Record<string, Family>> = {
       u: { axes: "HK K" },
     },
     ...{ operator: library.rwkv6, step: library.rwkv6Step, reference: reference.rwkv6 },
+  },
+  deltaRule: {
+    parameters: { ...QUERIES, ...DELTA },
+    ...{ operator: library.deltaRule, step: library.deltaRuleStep, reference: reference.deltaRule },
+  },
+  gatedDeltaRule: {
+    parameters: { ...QUERIES, ...KEYS, ...VALUES, g: { axes: "B T HV", draw: "gate" }, ...BETA },
+    optional: { aLog: { axes: "HV" }, dtBias: { axes: "HV" } },
+    ...{ operator: library.gatedDeltaRule, step: library.gatedDeltaRuleStep },
+    reference: reference.gatedDeltaRule,
+  },
+  kda: {
+    parameters: { ...QUERIES, ...KEYS, ...VALUES, g: { axes: "B T HV K", draw: "gate" }, ...BETA },
+    optional: { aLog: { axes: "HV" }, dtBias: { axes: "HV K" } },
+    ...{ operator: library.kda, step: library.kdaStep, reference: reference.kda },
+  },
+  comba: {
+    parameters: {
+      ...{ ...QUERIES, ...KEYS, ...VALUES, p: { axes: "B T HK K", draw: "short" } },
+      ...{ g: { axes: "B T HV", draw: "gate" }, ...BETA },
+    },
+    ...{ operator: library.comba, step: library.combaStep, reference: reference.comba },
+  },
+  gdn2: {
+    parameters: {
+      ...{ ...QUERIES, ...KEYS, ...VALUES, g: { axes: "B T HV K", draw: "gate" } },
+      erase: { axes: "B T HV K", draw: "uniform" },
+      write: { axes: "B T HV V", draw: "uniform" },
+    },
+    ...{ operator: library.gdn2, step: library.gdn2Step, reference: reference.gdn2 },
+  },
+  dplr: {
+    parameters: { ...QUERIES, ...QKV_KEYS, ...PAIR, g: { axes: "B T HV K", draw: "gate" } },
+    ...{ operator: library.dplr, step: library.dplrStep, reference: reference.dplr },
+  },
+  rwkv7: {
+    parameters: {
+      ...{ r: QUERIES.q, w: { axes: "B T HV K", draw: "gate" }, ...QKV_KEYS, ...PAIR },
+    },
+    ...{ operator: library.rwkv7, step: library.rwkv7Step, reference: reference.rwkv7 },
+  },
+  deltaProduct: {
+    parameters: {
+      ...{ ...QUERIES, k: { axes: "B TN HK K", draw: "short" }, v: { axes: "B TN HV V" } },
+      ...{ g: { axes: "B T HV", draw: "gate" }, beta: { axes: "B TN HV", draw: "uniform" } },
+    },
+    ...{ operator: library.deltaProduct, step: library.deltaProductStep },
+    reference: reference.deltaProduct,
   },
 };

@@ -85,6 +85,7 @@ export function familyInputs(c: FamilyCase): RecurrenceInputs {
   const sizes: Readonly<Record<string, number>> = {
     ...{ B: c.batch, T: c.length, N: cuSeqlens ? cuSeqlens.length - 1 : c.batch },
     ...{ HQ: c.qHeads, HK: c.kHeads, HV: c.heads, K: keyDim, V: c.valueDim },
+    TN: c.length * writesOf(c),
     ...{ TAYLOR: featureDim("taylor2", keyDim), HEDGEHOG: 2 * keyDim },
     ...{ SIDES: 2, BIASED: keyDim + 1 }, // of weights for queries and keys, and with a bias
   };
@@ -167,10 +168,16 @@ async function outputsOf(
 /** The inputs of a span of tokens. */
 function inputsIn(c: FamilyCase, inputs: RecurrenceInputs, span: Span): RecurrenceInputs {
   const perToken = Object.entries(tensorsOf(c)).filter(([, { axes }]) => axes.startsWith("B T"));
-  return {
-    ...inputs,
-    ...Object.fromEntries(perToken.map(([name]) => [name, tokensIn(inputs[name], span)])),
-  };
+  const rows = perToken.map(([name, { axes }]) => {
+    const writes = axes.startsWith("B TN") ? writesOf(c) : 1;
+    return [name, tokensIn(inputs[name], [span[0] * writes, span[1] * writes])];
+  });
+  return { ...inputs, ...Object.fromEntries(rows) };
+}
+
+/** Writes of a token. */
+function writesOf({ options }: FamilyCase): number {
+  return Number(options?.householders ?? 1);
 }
 
 /** A span of the tokens of `[B, T, …]`. */

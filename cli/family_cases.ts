@@ -84,6 +84,56 @@ const OWN: Readonly<Record<string, readonly Part[]>> = {
     { options: { dtLimits: [0.2, 0.6] }, tensors: { dt: { dtype: "f32" } }, dtype: "f16" },
     { tensors: { d: {} }, heads: 4, qHeads: 2, kHeads: 2 },
   ],
+  deltaRule: [
+    { options: { qkL2norm: true }, tensors: { k: { draw: "normal" } } },
+    { options: { qkL2norm: true }, tensors: { k: { draw: "normal" }, beta: { draw: "two" } } },
+    { options: { qkL2norm: true }, tensors: { k: { draw: "equal" }, beta: { draw: "two" } } },
+    { options: { qkL2norm: true }, tensors: { k: { draw: "alike" } } }, // cosines of 0.99
+    { options: { qkL2norm: true }, tensors: { k: { draw: "zero" } } },
+    { options: { schedule: "naive" } },
+    { options: { schedule: "workgroup" } },
+  ],
+  gatedDeltaRule: [
+    {
+      options: { qkL2norm: true, betaSigmoid: true, allowNegativeEigenvalues: true },
+      tensors: { k: { draw: "normal" }, aLog: {}, dtBias: {}, g: { draw: "normal" } },
+    },
+    { tensors: { g: { draw: "reset" } } },
+    { options: { qkL2norm: true }, tensors: { g: { draw: "mixture" }, k: { draw: "alike" } } },
+    { length: 8192, heads: 1, qHeads: 1, kHeads: 1, keyDim: 8, valueDim: 8 },
+    {
+      options: { betaSigmoid: true, stateLayout: "vk" },
+      tensors: { beta: { draw: "normal" }, initialState: { axes: "N HV V K" } },
+    },
+  ],
+  kda: [
+    {
+      options: { qkL2norm: true, lowerBound: -5 },
+      tensors: { k: { draw: "normal" }, aLog: {}, dtBias: {}, g: { draw: "normal" } },
+    },
+    { options: { qkL2norm: true }, tensors: { aLog: {}, g: { draw: "normal" } } },
+    { tensors: { g: { draw: "mixture" } } },
+    { options: { schedule: "naive" }, tensors: { g: { draw: "reset" } } },
+  ],
+  comba: [
+    { tensors: { g: { draw: "reset" } } },
+    { tensors: { p: { axes: "B T HV K" } }, heads: 4, options: { schedule: "naive" } },
+  ],
+  gdn2: [
+    { tensors: { g: { draw: "mixture" } } },
+    { tensors: { erase: { axes: "B T HK K" } }, heads: 4 },
+  ],
+  dplr: [
+    { tensors: { g: { draw: "reset" } } },
+    { tensors: { a: { axes: "B T HV K" }, b: { axes: "B T HK K" } }, heads: 4 },
+    { options: { schedule: "workgroup" } },
+  ],
+  rwkv7: [{ options: { scale: 0.3 } }, { options: { schedule: "naive" } }],
+  deltaProduct: [
+    { options: { householders: 3 } },
+    { options: { householders: 2 }, tensors: { g: { draw: "reset" } } },
+    { options: { householders: 2, schedule: "naive" } },
+  ],
   rwkv6: [{ tensors: { w: { draw: "reset" } }, options: { scale: 1 } }],
 };
 

@@ -45,12 +45,12 @@ function profiled<C extends object>(
   };
 }
 
-/** A family of recurrences that is the engine with gates of one shape. */
-function gated(operator: string, gate: RecurrenceCase["gate"]): ProfiledOperator {
+/** A family of recurrences that is the engine with gates of one shape, and perhaps the delta rule. */
+function gated(operator: string, gate: RecurrenceCase["gate"], delta = false): ProfiledOperator {
   return profiled(
     GATED_FLAGS,
     RECURRENCE_SWEEPS,
-    (args): RecurrenceProfile => gatedCaseOf(args, gate),
+    (args): RecurrenceProfile => ({ ...gatedCaseOf(args, gate), ...(delta && { delta }) }),
     (c) => recurrenceWorkload(c, operator),
   );
 }
@@ -72,6 +72,9 @@ export const PROFILED: Readonly<Record<string, ProfiledOperator>> = {
   ),
   simpleGla: gated("simpleGla", "token"),
   gla: gated("gla", "channel"),
+  deltaRule: gated("deltaRule", "none", true),
+  gatedDeltaRule: gated("gatedDeltaRule", "token", true),
+  kda: gated("kda", "channel", true),
 };
 
 /** The operator that the first positional argument names. */

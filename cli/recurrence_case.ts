@@ -38,6 +38,8 @@ export interface RecurrenceCase {
   readonly seed: number;
   readonly valueGate?: boolean;
   readonly bonus?: boolean;
+  /** Whether the delta rule erases what a key reads; keys then have a length of about 1. */
+  readonly delta?: boolean;
   readonly normalize?: boolean;
   readonly initial?: boolean;
   readonly final?: boolean;
@@ -78,6 +80,7 @@ export function recurrenceCaseName(c: RecurrenceCase): string {
     c.gates === "gentle" ? "" : ` ${c.gates}`,
     c.valueGate ? " gv" : "",
     c.bonus ? " bonus" : "",
+    c.delta ? " delta" : "",
     c.normalize ? " normalize" : "",
     c.initial ? " initial" : "",
     c.stateLayout ? ` ${c.stateLayout}` : "",
@@ -105,6 +108,7 @@ export function recurrenceShapes(c: RecurrenceCase): Record<string, readonly num
     ...(gate !== "none" && { g: gates[gate] }),
     ...(c.valueGate && { gv: [...tokens, heads, valueDim] }),
     ...(c.bonus && { u: [kHeads, keyDim] }),
+    ...(c.delta && { beta: [...tokens, heads] }),
     ...(c.initial && !c.normalize && { initialState: state }),
     ...(c.initial && c.normalize && { "initialState.s": state }),
     ...(c.initial && c.normalize && { "initialState.z": [...rows, keyDim] }),
@@ -124,6 +128,7 @@ export function recurrenceInputs(c: RecurrenceCase): RecurrenceInputs {
   const draws: Readonly<Record<string, () => number>> = {
     ...{ g: gate, gv: gate, "initialState.z": positive },
     ...(c.normalize && { q: positive, k: positive, u: positive }),
+    ...(c.delta && { k: () => random.normal() / Math.sqrt(c.keyDim), beta: () => random.next() }),
   };
   const inputs = Object.entries(recurrenceShapes(c)).map(([name, shape]) => [
     name,

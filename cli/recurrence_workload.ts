@@ -46,8 +46,8 @@ export function recurrenceWorkload(c: RecurrenceProfile, operator = "recurrence"
     problem: c,
     name: recurrenceCaseName(c),
     tolerance: RECURRENCE_TOLERANCE[c.dtype],
-    // decay and write of each state, and a multiply-add for what each output reads
-    flops: tokens * keyDim * valueDim * (4 * heads + 2 * outHeads),
+    // decay, write and, of a delta rule, erase of each state; a multiply-add for what each output reads
+    flops: tokens * keyDim * valueDim * ((c.delta ? 6 : 4) * heads + 2 * outHeads),
     bytes,
     rivals: {
       naive: () => recurrenceWorkload({ ...c, schedule: "naive" }, operator),

@@ -33,6 +33,9 @@ const SHOWN: Readonly<Record<string, Shown>> = {
   "wgsl recurrence": callWgsl("recurrence"),
   "wgsl simpleGla": callWgsl("simpleGla"),
   "wgsl gla": callWgsl("gla"),
+  "wgsl deltaRule": callWgsl("deltaRule"),
+  "wgsl gatedDeltaRule": callWgsl("gatedDeltaRule"),
+  "wgsl kda": callWgsl("kda"),
 };
 
 /** `show`: who sees whom, and shaders. */

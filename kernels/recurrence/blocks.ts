@@ -1,14 +1,18 @@
 import { OWN_GATE, STATE_IN, STATE_OUT } from "./entry_exit.ts";
-import type { GateShape } from "./config.ts";
+import type { Erase, GateShape } from "./config.ts";
 import type { Inputs } from "./inputs.ts";
 import type { LoopConfig } from "./loop.ts";
 import { ownRows } from "./own_rows.ts";
 
 /** Whether blocks compute a recurrence: one decay for all channels, and reads behind the write. */
 export function hasBlocks(
-  { gate, inputs }: { readonly gate: GateShape; readonly inputs: Inputs<unknown> },
+  { gate, erase, inputs }: {
+    readonly gate: GateShape;
+    readonly erase: Erase;
+    readonly inputs: Inputs<unknown>;
+  },
 ): boolean {
-  return gate !== "channel" && gate !== "forget" && !inputs.gv && !inputs.u;
+  return erase === "none" && gate !== "channel" && gate !== "forget" && !inputs.gv && !inputs.u;
 }
 
 /**
@@ -27,7 +31,7 @@ export function hasBlocks(
  */
 export function blocksMain(config: LoopConfig): string {
   const { outputs } = config;
-  const own = { k: "own_k[d]", e: "own_e[d]", q: "own_q[r][d]", bonus: "" };
+  const own = { k: "own_k[d]", e: "own_e[d]", q: "own_q[r][d]", bonus: "", p: "", b: "" };
   return /* wgsl */ `
 @compute @workgroup_size(LANES)
 fn main(@builtin(workgroup_id) tile: vec3u, @builtin(local_invocation_index) lane: u32) {

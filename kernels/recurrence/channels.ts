@@ -1,6 +1,12 @@
 import type { ParamType } from "../../gpu/program.ts";
 import { elementWriter } from "../shared/rows.ts";
-import { GATE_CODE, RECURRENCE_PARAMS, type RecurrenceConfig, stepCode } from "./config.ts";
+import {
+  formCode,
+  GATE_CODE,
+  RECURRENCE_PARAMS,
+  type RecurrenceConfig,
+  stepCode,
+} from "./config.ts";
 import { featureCode, taylorTerms } from "./features.ts";
 import { elementReaders, type Parts } from "./inputs.ts";
 
@@ -13,8 +19,10 @@ export interface Channels extends Parts {
 }
 
 /**
- * `step_at(t, head)`, `key_at(t, head, d, step)`, `decay_at(t, head, d, step)`, `query_at(t, h, d)`,
- * `bonus_at(head, d)`, `value_decay_at(t, head, e)` and `finish(t, head, r, e, y, v)`, which stores.
+ * `step_at(t, head)`, which also divides by the norm of the key, `key_at(t, head, d, step)`,
+ * `decay_at(t, head, d, step)`, `query_norm(t, h)`, `query_at(t, h, d)`, `bonus_at(head, d)`, `value_at(t,
+ * head, e)`, `value_decay_at(t, head, e)`, `beta_at(t, head)`, `erase_at(t, head, d, step)`, `erased_at(t,
+ * head, d)` and `finish(t, head, r, e, y, v)`, which stores; t counts writes.
  */
 export function channels(config: ChannelConfig): Channels {
   const { elem, valueDim } = config;
@@ -27,6 +35,7 @@ export function channels(config: ChannelConfig): Channels {
     featureCode(config.featureMap),
     ...["q", "k"].map((name) => rowFeatures(config, name)),
     stepCode(config),
+    formCode(config),
     functions(config),
   ];
   return {
@@ -37,14 +46,18 @@ export function channels(config: ChannelConfig): Channels {
 }
 
 function functions(config: ChannelConfig): string {
-  const { gate, inputs } = config;
+  const { gate, inputs, l2norm } = config;
   const { gv, u, lowerBounds, skip, skipRows, outGate } = inputs;
   const forget = "element_k(row_k(t, head), d)";
   const decays = {
     none: "1.0",
     head: "decay_of(element_head_gate(row_head_gate(t, head), 0u))",
-    token: "decay_of(element_g(row_g(t, head), 0u))",
-    channel: "decay_of(element_gk(row_gk(t, head), d))",
+    token: `decay_of(log_gate(element_g(row_g(t / SUBSTEPS, head), 0u), head, ${
+      inputs.gateBias ? "element_gate_bias(row_gate_bias(t, head), 0u)" : "0.0"
+    }))`,
+    channel: `decay_of(log_gate(element_gk(row_gk(t / SUBSTEPS, head), d), head, ${
+      inputs.gateBiasRows ? "element_gate_bias_rows(row_gate_bias_rows(t, head), d)" : "0.0"
+    }))`,
     step: "decay_of_step(step, head)",
     forget: `bound + (1.0 - bound) * sigmoid(${forget})`,
   };
@@ -54,20 +67,50 @@ function functions(config: ChannelConfig): string {
   const key = gate === "forget"
     ? `(1.0 - bound) * sigmoid(-${forget})`
     : "step * feature_k(row_k(t, head), d)";
+  const norm = (name: string, row: string): string =>
+    l2norm
+      ? `var squares = 0.0;
+  for (var d = 0u; d < KEYS; d++) { let x = feature_${name}(${row}, d); squares += x * x; }
+  return inverse_norm(squares);`
+      : "return 1.0;";
+  const p = inputs.p
+    ? "element_p(row_p(t, head), d)"
+    : inputs.eraseGate
+    ? "element_erase_gate(row_erase_gate(t, head), d) * key_at(t, head, d, step)"
+    : "key_at(t, head, d, step)";
   return /* wgsl */ `
 fn step_at(t: u32, head: u32) -> f32 {
-  return ${gate === "step" ? "step_of(element_g(row_g(t, head), 0u), head)" : "1.0"};
+  return ${gate === "step" ? "step_of(element_g(row_g(t, head), 0u), head)" : "key_norm(t, head)"};
+}
+/// 1 / |k| and 1 / |q|, where they are divided by their norms.
+fn key_norm(t: u32, head: u32) -> f32 {
+  ${norm("k", "row_k(t, head)")}
+}
+fn query_norm(t: u32, h: u32) -> f32 {
+  ${norm("q", "row_q(t / SUBSTEPS, h)")}
 }
 fn key_at(t: u32, head: u32, d: u32, step: f32) -> f32 {
   let bound = ${bound};
   return ${key};
+}
+fn beta_at(t: u32, head: u32) -> f32 {
+  return ${inputs.beta ? "beta_of(element_beta(row_beta(t, head), 0u))" : "1.0"};
+}
+fn erase_at(t: u32, head: u32, d: u32, step: f32) -> f32 { return ${p}; }
+fn erased_at(t: u32, head: u32, d: u32) -> f32 {
+  return ${inputs.b ? "element_b(row_b(t, head), d)" : "0.0"};
+}
+fn value_at(t: u32, head: u32, e: u32) -> f32 {
+  return element_v(row_v(t, head), e)${
+    inputs.writeGate ? " * element_write_gate(row_write_gate(t, head), e)" : ""
+  };
 }
 fn decay_at(t: u32, head: u32, d: u32, step: f32) -> f32 {
   let bound = ${bound};
   return ${decays[gate]};
 }
 fn query_at(t: u32, h: u32, d: u32) -> f32 {
-  return feature_q(row_q(t, h), d);
+  return feature_q(row_q(t / SUBSTEPS, h), d);
 }
 fn bonus_at(head: u32, d: u32) -> f32 {
   return ${u ? "element_u(row_u(0u, head), d)" : "0.0"};
@@ -81,7 +124,7 @@ fn finish(t: u32, head: u32, r: u32, e: u32, o: f32, v: f32) {
   ${skip ? "y += element_skip(row_skip(0u, head), 0u) * v;" : ""}
   ${skipRows ? "y += element_skip_rows(row_skip_rows(0u, head), e) * v;" : ""}
   ${outGate ? "let z = element_out_gate(row_out_gate(t, head), e); y *= z * sigmoid(z);" : ""}
-  put_out((t * params.heads + head) * GROUP + r, e, y);
+  put_out((t / SUBSTEPS * params.heads + head) * GROUP + r, e, y);
 }
 `;
 }

@@ -6,6 +6,14 @@ export const STATE_IN = /* wgsl */ `
   @registers var value_product: array<vec4f, COLS>;
   @unroll for (var d = 0u; d < D4; d++) { product[d] = vec4f(1.0); }
   @unroll for (var c = 0u; c < COLS; c++) { value_product[c] = vec4f(1.0); }
+  if IDENTITY {
+    @unroll for (var i = 0u; i < KEYS; i++) {
+      @unroll for (var c = 0u; c < COLS; c++) {
+        let e = vec4u(4u * (first_col + c * LANES)) + vec4u(0u, 1u, 2u, 3u);
+        s[i][c] = select(vec4f(), vec4f(1.0), e == vec4u(i));
+      }
+    }
+  }
   if INITIAL {
     // a loop over the rows and a select for each register: a fraction of the text of K loads
     for (var d = 0u; d < KEYS; d++) {
@@ -28,7 +36,14 @@ export const STATE_IN = /* wgsl */ `
 export const OWN_GATE = /* wgsl */ `
     var own_gate = head_gate;
     var weight = 1.0; // of the key
-    if TOKEN_GATE { own_gate = decay_of(element_g(row_g(own, head), 0u)); }
+    var own_beta = 1.0;
+    let decays_now = (first + lane) % SUBSTEPS == 0u; // the other writes of a token keep the state
+    if BETA { own_beta = beta_of(element_beta(row_beta(own, head), 0u)); }
+    if TOKEN_GATE {
+      let raw = element_g(row_g(own / SUBSTEPS, head), 0u);
+      own_gate = decay_of(log_gate(raw, head, element_gate_bias(row_gate_bias(0u, head), 0u)));
+    }
+    if !decays_now { own_gate = 1.0; }
     if STEP_GATE {
       weight = step_of(element_g(row_g(own, head), 0u), head);
       own_gate = decay_of_step(weight, head);

@@ -6,8 +6,8 @@ import type { RecurrenceConfig } from "./config.ts";
 export interface InputKind {
   /** vec4 by vec4 of a row, or element by element. */
   readonly read: "row" | "element";
-  /** Whether it has rows for each token, for each head, or for each state. */
-  readonly per: "token" | "head" | "state";
+  /** Whether it has rows for each token, for each of its writes, for each head, or for each state. */
+  readonly per: "token" | "write" | "head" | "state";
   /** Elements of a row: channels of q and k, their features, channels of v, or one. */
   readonly width: "dim" | "keys" | "values" | "one";
   /** Whether tokens need it to write to the state, or to compute outputs. */
@@ -26,6 +26,14 @@ export type InputName =
   | "u" // the bonus of a token's own key
   | "lowerBounds" // of forget gates
   | "keyWeights"
+  | "aLog" // of gates that are given by softplus or sigmoid
+  | "gateBias" // of heads
+  | "gateBiasRows" // or of their key channels
+  | "p" // reads what is erased
+  | "b" // writes what is erased
+  | "beta" // of writes
+  | "eraseGate" // p is the key times it
+  | "writeGate" // of value channels
   | "rates" // of step sizes
   | "stepBias"
   | "skip" // weights of the input in the output, of heads
@@ -36,15 +44,23 @@ export type InputName =
 /** How kernels read them. */
 export const INPUTS: Readonly<Record<InputName, InputKind>> = {
   q: { read: "row", per: "token", width: "dim", for: "outputs" },
-  k: { read: "row", per: "token", width: "dim", for: "writes" },
-  v: { read: "row", per: "token", width: "values", for: "writes" },
+  k: { read: "row", per: "write", width: "dim", for: "writes" },
+  v: { read: "row", per: "write", width: "values", for: "writes" },
   headGate: { read: "element", per: "head", width: "one", for: "writes" },
   g: { read: "element", per: "token", width: "one", for: "writes" },
   gk: { read: "row", per: "token", width: "keys", for: "writes" },
   gv: { read: "row", per: "token", width: "values", for: "writes" },
   u: { read: "row", per: "head", width: "keys", for: "outputs" },
   lowerBounds: { read: "row", per: "head", width: "dim", for: "writes" },
-  keyWeights: { read: "element", per: "token", width: "one", for: "writes" },
+  keyWeights: { read: "element", per: "write", width: "one", for: "writes" },
+  aLog: { read: "element", per: "head", width: "one", for: "writes" },
+  gateBias: { read: "element", per: "head", width: "one", for: "writes" },
+  gateBiasRows: { read: "row", per: "head", width: "keys", for: "writes" },
+  p: { read: "row", per: "write", width: "keys", for: "writes" },
+  b: { read: "row", per: "write", width: "keys", for: "writes" },
+  beta: { read: "element", per: "write", width: "one", for: "writes" },
+  eraseGate: { read: "row", per: "write", width: "keys", for: "writes" },
+  writeGate: { read: "row", per: "write", width: "values", for: "writes" },
   rates: { read: "element", per: "head", width: "one", for: "writes" },
   stepBias: { read: "element", per: "head", width: "one", for: "writes" },
   skip: { read: "element", per: "head", width: "one", for: "outputs" },
@@ -64,6 +80,11 @@ type Widths = Pick<RecurrenceConfig, "dim" | "keyDim" | "valueDim">;
 /** Elements of a row of an input. */
 export function inputWidth(name: InputName, { dim, keyDim, valueDim }: Widths): number {
   return { dim, keys: keyDim, values: valueDim, one: 1 }[INPUTS[name].width];
+}
+
+/** Whether there are rows for each token or for each of its writes. */
+export function isPerToken(per: InputKind["per"]): boolean {
+  return per === "token" || per === "write";
 }
 
 /** Bindings, and the functions that reach them. */
@@ -86,7 +107,7 @@ export function inputReaders(
     if (elem === undefined || !used(INPUTS[name])) return missing(name);
     const rows = { name, elem, width: inputWidth(name, config) };
     if (read === "element") return elementReader(rows);
-    return reader(rows, per === "token" ? config.source : "buffer");
+    return reader(rows, isPerToken(per) ? config.source : "buffer");
   });
 }
 
@@ -119,11 +140,11 @@ function parts(accessorOf: (name: InputName) => Accessor | string): InputParts {
   };
 }
 
-/** The row of a token and head; those of queries are output heads. */
+/** The row of a token (or write) and head; those of queries are output heads. */
 function rowOf(name: InputName): string {
   const { per } = INPUTS[name];
   const id = snakeCase(name);
-  const token = per === "token" ? `token * params.${id}_heads + ` : "";
+  const token = isPerToken(per) ? `token * params.${id}_heads + ` : "";
   const heads = name === "q" ? "(params.heads * GROUP)" : "params.heads";
   return `fn row_${id}(token: u32, head: u32) -> u32 {
   return ${token}head * params.${id}_heads / ${heads};

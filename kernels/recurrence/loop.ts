@@ -1,7 +1,7 @@
 import { type Binding, constants, declare, type Program } from "../../gpu/program.ts";
 import { writer } from "../shared/rows.ts";
 import { unroll } from "../unroll.ts";
-import { GATE_CODE, RECURRENCE_PARAMS, stepCode } from "./config.ts";
+import { formCode, GATE_CODE, RECURRENCE_PARAMS, stepCode } from "./config.ts";
 import { blocksMain } from "./blocks.ts";
 import { EXCHANGES } from "./exchange.ts";
 import { featureCode } from "./features.ts";
@@ -79,6 +79,7 @@ export function recurrenceLoop(config: LoopConfig): Program {
     D4: d4,
     K4: 4 * d4, // rows of the state
     R4: Math.ceil(config.dim / 4), // vec4 of a row of q and k
+    SUBSTEPS: config.substeps,
     V4: Math.ceil(valueDim / 4),
   };
   const flags = {
@@ -91,8 +92,13 @@ export function recurrenceLoop(config: LoopConfig): Program {
     VALUE_GATE: inputs.gv !== undefined,
     BONUS: inputs.u !== undefined,
     NORMALIZE: config.normalize,
+    BETA: inputs.beta !== undefined,
+    WRITE_GATE: inputs.writeGate !== undefined,
+    ERASE_ROWS: inputs.p !== undefined || inputs.eraseGate !== undefined,
+    PAIR: config.erase === "pair",
     REVERSE: config.reverse,
     INITIAL: config.initial,
+    IDENTITY: config.identity,
     FINAL: config.final,
     SKIP: inputs.skip !== undefined || inputs.skipRows !== undefined,
     OUT_GATE: inputs.outGate !== undefined,
@@ -110,6 +116,7 @@ export function recurrenceLoop(config: LoopConfig): Program {
     GATE_CODE,
     featureCode(config.featureMap),
     stepCode(config),
+    formCode(config),
     rowFunctions(config),
     exchange === "blocks" ? "" : EXCHANGES[exchange].memory,
     FUNCTIONS,

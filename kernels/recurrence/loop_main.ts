@@ -32,7 +32,8 @@ fn kept(s: vec4f, e: f32, value_decay: vec4f) -> vec4f {
 export function loopMain(config: LoopConfig & { exchange: keyof typeof EXCHANGES }): string {
   const { exchange, inputs, writes } = config;
   const { declare, before, after, own, shared } = EXCHANGES[exchange];
-  const write = writes ? WRITE : "";
+  const { erase } = config;
+  const write = writes ? (erase === "none" ? WRITE : erasedWrite(config, shared.b)) : "";
   return /* wgsl */ `
 @compute @workgroup_size(LANES)
 fn main(@builtin(workgroup_id) tile: vec3u, @builtin(local_invocation_index) lane: u32) {
@@ -63,8 +64,10 @@ fn main(@builtin(workgroup_id) tile: vec3u, @builtin(local_invocation_index) lan
       @unroll for (var c = 0u; c < COLS; c++) {
         let col = min(first_col + c * LANES, V4 - 1u);
         v[c] = load_v(row_v(token, head), col);
+        if WRITE_GATE { v[c] *= load_write_gate(row_write_gate(token, head), col); }
         if VALUE_GATE { ev[c] = decays_of(load_gv(row_gv(token, head), col)); value_product[c] *= ev[c]; }
       }
+      ${erase === "none" || !writes ? "" : erased(config, shared)}
       @registers var o: array<array<vec4f, COLS>, GROUP>;
       @registers var norm: array<f32, GROUP>;
       @unroll for (var d = 0u; d < D4; d++) {
@@ -73,7 +76,7 @@ fn main(@builtin(workgroup_id) tile: vec3u, @builtin(local_invocation_index) lan
         if CHANNEL_GATE { e = ${shared.e}; }
         ${inputs.u ? read(shared.q) + write : write + read(shared.q)}
       }
-      if OUTPUTS {
+      if OUTPUTS && (first + j) % SUBSTEPS == SUBSTEPS - 1u {
         @unroll for (var r = 0u; r < GROUP; r++) {
           var own_weight = 0.0; // q diag(u) k
           if BONUS { own_weight = ${shared.bonus}; }
@@ -89,7 +92,7 @@ fn main(@builtin(workgroup_id) tile: vec3u, @builtin(local_invocation_index) lan
                 y = (y - (mean - 1.0) * load_totals(row, col)) / params.key_count;
               }
               if OUT_GATE { y *= silu(load_out_gate(row_out_gate(token, head), col)); }
-              store_out((token * params.heads + head) * GROUP + r, col, y);
+              store_out((token / SUBSTEPS * params.heads + head) * GROUP + r, col, y);
             }
           }
         }
@@ -115,6 +118,52 @@ const read = (q: string): string => /* wgsl */ `
             if NORMALIZE { norm[r] += dot(q, z[d]); }
           }
         }`;
+
+/** w = p S behind or before the decay of S; delta rules write beta (v - w) in the place of v. */
+function erased(
+  { erase, inputs }: LoopConfig,
+  { k, p, e, gate, beta }: Readonly<Record<"k" | "p" | "e" | "gate" | "beta", string>>,
+): string {
+  const accumulate = "w[c] = fma(vec4f(p[x]), s[4 * d + x][c], w[c]);";
+  const keep = "s[4 * d + x][c] = kept(s[4 * d + x][c], e[x], vec4f(1.0));";
+  return /* wgsl */ `
+      @registers var w: array<vec4f, COLS>;
+      @unroll for (var d = 0u; d < D4; d++) {
+        let p = ${inputs.p || inputs.eraseGate ? p : k};
+        var e = vec4f(${gate});
+        if CHANNEL_GATE { e = ${e}; }
+        @unroll for (var x = 0u; x < 4; x++) {
+          @unroll for (var c = 0u; c < COLS; c++) {
+            ${erase === "late" ? `${keep} ${accumulate}` : `${accumulate} ${keep}`}
+          }
+        }
+      }
+      ${
+    erase === "pair"
+      ? ""
+      : `@unroll for (var c = 0u; c < COLS; c++) { v[c] = ${beta} * (v[c] - w[c]); }`
+  }`;
+}
+
+/** S_t = (S_{t-1} decayed) + k_t^T v_t, and b_t^T w of a pair. */
+function erasedWrite({ erase }: LoopConfig, b: string): string {
+  return /* wgsl */ `
+        @unroll for (var x = 0u; x < 4; x++) {
+          @unroll for (var c = 0u; c < COLS; c++) {
+            s[4 * d + x][c] = fma(vec4f(k[x]), v[c], s[4 * d + x][c]);
+          }
+        }
+        ${
+    erase === "pair"
+      ? `let b = ${b};
+        @unroll for (var x = 0u; x < 4; x++) {
+          @unroll for (var c = 0u; c < COLS; c++) {
+            s[4 * d + x][c] = fma(vec4f(b[x]), w[c], s[4 * d + x][c]);
+          }
+        }`
+      : ""
+  }`;
+}
 
 /** S_t = diag(e_t) S_{t-1} diag(ev_t) + k_t^T v_t */
 const WRITE = /* wgsl */ `

@@ -1,23 +1,26 @@
 import { taylorVectors } from "./features.ts";
 import type { PassConfig } from "./pass.ts";
 
-/** Where an invocation puts the rows of its own token. */
+/** Where an invocation puts the rows of its own token, at channels 4 d to 4 d + 3. */
 export interface OwnRows {
-  /** Channels 4 d to 4 d + 3 of the key, of its decay, and of query r; q_r diag(u) k. */
+  /** The key, its decay, what erases, and query r; and the sum q_r diag(u) k. */
   readonly k: string;
   readonly e: string;
+  readonly p: string;
+  readonly b: string;
   readonly q: string;
   readonly bonus: string;
 }
 
 /** Loads the rows of a token, with features, forget gates and weights on the way. */
 export function ownRows(config: PassConfig, own: OwnRows): string {
-  const { inputs, outputs, writes } = config;
+  const { inputs, outputs, writes, l2norm } = config;
   const weights = "weight *= element_key_weights(row_key_weights(own, head), 0u);";
   const queries = `
     @unroll for (var r = 0u; r < GROUP; r++) {
-      let q_row = row_q(own, head * GROUP + r);
+      let q_row = row_q(own / SUBSTEPS, head * GROUP + r);
       ${features(config, "load_q(q_row, d)", own.q)}
+      ${l2norm ? normalized(own.q) : ""}
     }`;
   const bonus = `
     @unroll for (var r = 0u; r < GROUP; r++) {
@@ -28,6 +31,7 @@ export function ownRows(config: PassConfig, own: OwnRows): string {
   return [
     inputs.keyWeights && writes ? weights : "",
     writes ? keys(config, own) : "",
+    writes ? erasers(config, own) : "",
     outputs ? queries : "",
     inputs.u && outputs ? bonus : "",
   ].join("\n");
@@ -44,9 +48,40 @@ function keys(config: PassConfig, own: OwnRows): string {
     }`;
   if (config.gate === "forget") return forget;
   const gates = `
-    @unroll for (var d = 0u; d < D4; d++) { ${own.e} = decays_of(load_gk(row_gk(own, head), d)); }`;
-  const weighted = features(config, load, own.k, "weight * ");
-  return weighted + (config.gate === "channel" ? gates : "");
+    @unroll for (var d = 0u; d < D4; d++) {
+      let g = log_gates(load_gk(row_gk(own / SUBSTEPS, head), d), head, d);
+      ${own.e} = select(vec4f(1.0), decays_of(g), decays_now);
+    }`;
+  return [
+    features(config, load, own.k, "weight * "),
+    config.l2norm ? normalized(own.k) : "",
+    config.gate === "channel" ? gates : "",
+  ].join("\n");
+}
+
+/** What reads, and what writes, the part of the state that is erased. */
+function erasers({ erase, inputs }: PassConfig, own: OwnRows): string {
+  const p = inputs.p
+    ? "load_p(row_p(own, head), d)"
+    : inputs.eraseGate
+    ? `load_erase_gate(row_erase_gate(own, head), d) * ${own.k}`
+    : null;
+  const rows = [
+    ...(p ? [`${own.p} = ${p};`] : []),
+    ...(erase === "pair" ? [`${own.b} = load_b(row_b(own, head), d);`] : []),
+  ];
+  if (erase === "none" || rows.length === 0) return "";
+  return `@unroll for (var d = 0u; d < D4; d++) { ${rows.join(" ")} }`;
+}
+
+/** Divides a row by its L2 norm. */
+function normalized(own: string): string {
+  return `{
+      var squares = 0.0;
+      @unroll for (var d = 0u; d < D4; d++) { squares += dot(${own}, ${own}); }
+      let factor = inverse_norm(squares);
+      @unroll for (var d = 0u; d < D4; d++) { ${own} *= factor; }
+    }`;
 }
 
 /** The features of a row: vector by vector, or of all its channels. */
@@ -70,6 +105,13 @@ function features(config: PassConfig, load: string, own: string, weight = ""): s
 export function rowFunctions({ inputs }: PassConfig): string {
   return /* wgsl */ `
 fn decays_of(g: vec4f) -> vec4f { return exp2(LOG2E * max(g, vec4f(LEAST_GATE))); }
+
+/// Logarithms of decays, however they are given.
+fn log_gates(g: vec4f, head: u32, d: u32) -> vec4f {
+  let bias = load_gate_bias_rows(row_gate_bias_rows(0u, head), d);
+  return vec4f(log_gate(g.x, head, bias.x), log_gate(g.y, head, bias.y),
+    log_gate(g.z, head, bias.z), log_gate(g.w, head, bias.w));
+}
 
 fn there(d: u32) -> vec4<bool> { return vec4u(4u * d) + vec4u(0u, 1u, 2u, 3u) < vec4u(KEYS); }
 

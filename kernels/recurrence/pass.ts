@@ -4,6 +4,8 @@ import type { RecurrenceConfig } from "./config.ts";
 export interface LoopPass {
   /** Whether they start from a stored state instead of 0. */
   readonly initial: boolean;
+  /** Whether they start from the unit matrix, and so leave what they make of any state. */
+  readonly identity: boolean;
   /** Whether the state behind them is stored. */
   readonly final: boolean;
   /** Whether outputs are written. */

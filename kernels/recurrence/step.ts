@@ -1,5 +1,6 @@
 import { type Binding, constants, declare, type Program } from "../../gpu/program.ts";
 import { type ChannelConfig, channels } from "./channels.ts";
+import type { Erase } from "./config.ts";
 import { storesOf } from "./states.ts";
 
 /** What a step must know when it is compiled. */
@@ -19,7 +20,7 @@ const SLICES = 8;
 
 /** Bytes of workgroup memory. */
 export function stepBytes({ keyDim, group }: Pick<StepKernelConfig, "keyDim" | "group">): number {
-  return 4 * (2 * keyDim + group * (2 * keyDim + STEP_COLUMNS * SLICES));
+  return 4 * (4 * keyDim + group * (2 * keyDim + STEP_COLUMNS * SLICES));
 }
 
 /**
@@ -30,7 +31,7 @@ export function stepBytes({ keyDim, group }: Pick<StepKernelConfig, "keyDim" | "
  * decays and queries, a channel each, into workgroup memory.
  */
 export function recurrenceStep(config: StepKernelConfig): Program {
-  const { keyDim, valueDim, group, inputs, normalize, initial } = config;
+  const { keyDim, valueDim, group, inputs, normalize, initial, erase } = config;
   const reads = channels(config);
   const states = storesOf({ ...config, decays: false });
   const bindings: Binding[] = [
@@ -39,14 +40,19 @@ export function recurrenceStep(config: StepKernelConfig): Program {
     ...states.bindings,
   ];
   const sizes = {
+    PAIR: erase === "pair",
     ...{ COLUMNS, SLICES, THREADS: COLUMNS * SLICES },
     KEYS: keyDim,
     VALUES: valueDim,
     GROUP: group,
+    SUBSTEPS: 1,
   };
+  const old = initial ? "load_state(state_row, d, e)" : "vec4f()";
   const main = /* wgsl */ `
 var<workgroup> key: array<f32, KEYS>;
 var<workgroup> decay: array<f32, KEYS>;
+var<workgroup> eraser: array<f32, ${erase === "none" ? 1 : "KEYS"}>;
+var<workgroup> erased: array<f32, ${erase === "pair" ? "KEYS" : 1}>;
 var<workgroup> query: array<f32, GROUP * KEYS>;
 var<workgroup> norm_terms: array<f32, GROUP * KEYS>;
 var<workgroup> shares: array<vec4f, GROUP * THREADS>;
@@ -60,6 +66,10 @@ fn main(@builtin(workgroup_id) tile: vec3u, @builtin(local_invocation_index) lan
   let state_row = segment.z * params.heads + head;
   var step = 1.0;
   if there { step = step_at(t, head); }
+  var query_norms = array<f32, GROUP>();
+  for (var r = 0u; r < GROUP; r++) {
+    if there { query_norms[r] = query_norm(t, head * GROUP + r); }
+  }
   for (var d = lane; d < KEYS; d += THREADS) {
     var k = 0.0;
     var kept = 1.0;
@@ -69,12 +79,13 @@ fn main(@builtin(workgroup_id) tile: vec3u, @builtin(local_invocation_index) lan
     }
     key[d] = k;
     decay[d] = kept;
+    ${erase === "none" ? "" : ERASERS}
     let old = get_sums(state_row * KEYS + d);
     let new_sum = kept * old + k;
     if tile.x == 0u { put_new_sums(state_row * KEYS + d, new_sum); }
     for (var r = 0u; r < GROUP; r++) {
       var q = 0.0;
-      if there { q = query_at(t, head * GROUP + r, d); }
+      if there { q = query_norms[r] * query_at(t, head * GROUP + r, d); }
       query[r * KEYS + d] = q;
       norm_terms[r * KEYS + d] = q * ${inputs.u ? "(old + bonus_at(head, d) * k)" : "new_sum"};
     }
@@ -86,14 +97,15 @@ fn main(@builtin(workgroup_id) tile: vec3u, @builtin(local_invocation_index) lan
   var value_decay = vec4f(1.0);
   for (var x = 0u; x < 4u; x++) {
     if there && e + x < VALUES {
-      v[x] = element_v(t * params.heads + head, e + x);
+      v[x] = value_at(t, head, e + x);
       value_decay[x] = value_decay_at(t, head, e + x);
     }
   }
+  ${erase === "none" ? "" : erasedSum(erase, old)}
   var o = array<vec4f, GROUP>();
   for (var d = lane / COLUMNS; d < KEYS; d += SLICES) {
-    ${initial ? "let s = load_state(state_row, d, e);" : "let s = vec4f();"}
-    let write = key[d] * v;
+    let s = ${old};
+    let write = key[d] * v${erase === "pair" ? " + erased[d] * w" : ""};
     let new_s = decay[d] * s * value_decay + write;
     store_state(state_row, d, e, new_s);
     let read = ${inputs.u ? "s + bonus_at(head, d) * write" : "new_s"};
@@ -123,3 +135,23 @@ const NORMALIZE = /* wgsl */ `
     var norm = 0.0;
     for (var d = 0u; d < KEYS; d++) { norm += norm_terms[r * KEYS + d]; }
     factor /= params.scale * norm + params.eps;`;
+
+const ERASERS = /* wgsl */ `
+    eraser[d] = 0.0;
+    if there { eraser[d] = erase_at(t, head, d, step); }
+    if PAIR && there { erased[d] = erased_at(t, head, d); }`;
+
+/** w = p S of the own columns: the shares of all rows, added up by each invocation. */
+function erasedSum(erase: Erase, old: string): string {
+  return /* wgsl */ `
+  var share = vec4f();
+  for (var d = lane / COLUMNS; d < KEYS; d += SLICES) {
+    share += eraser[d] * ${erase === "late" ? "decay[d] * " : ""}${old};
+  }
+  shares[lane] = share;
+  workgroupBarrier();
+  var w = vec4f();
+  for (var i = lane % COLUMNS; i < THREADS; i += COLUMNS) { w += shares[i]; }
+  workgroupBarrier();
+  ${erase === "pair" ? "" : "if there { v = beta_at(t, head) * (v - w); }"}`;
+}

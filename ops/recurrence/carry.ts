@@ -4,6 +4,10 @@ import {
   type CarryConfig,
   recurrenceCarry,
 } from "../../kernels/recurrence/carry.ts";
+import {
+  CARRY_MATRIX_COLUMNS,
+  recurrenceCarryMatrix,
+} from "../../kernels/recurrence/carry_matrix.ts";
 import type { LoopPass } from "../../kernels/recurrence/pass.ts";
 import { once } from "../once.ts";
 import { type Segment, tableOf } from "../segments.ts";
@@ -23,9 +27,11 @@ export interface ChunkStates {
   readonly z: BufferRange;
   readonly decays: BufferRange;
   readonly products: BufferRange;
+  /** What a chunk that erases makes of the unit matrix, `[chunks, HV, K, K]`. */
+  readonly transitions: BufferRange | null;
 }
 
-const programs = once(recurrenceCarry);
+const programs = { carry: once(recurrenceCarry), matrix: once(recurrenceCarryMatrix) };
 
 /** Records what each chunk adds to a state of 0. */
 export function launchChunkStates(
@@ -36,21 +42,39 @@ export function launchChunkStates(
 ): ChunkStates {
   const { heads, keyDim, valueDim, normalize, gate, inputs } = call.problem;
   const rows = Math.max(1, segments.length * heads);
+  const { problem } = call;
+  const erases = problem.erase !== "none";
   const local: ChunkStates = {
+    transitions: erases ? operation.scratch(4 * rows * keyDim * keyDim + 16) : null,
     s: operation.scratch(4 * rows * keyDim * valueDim + 16),
     z: operation.scratch(4 * rows * keyDim + 16),
     decays: operation.scratch(4 * rows * keyDim + 16),
     products: operation.scratch(4 * rows * valueDim + 16),
   };
   const pass: LoopPass = {
-    ...{ initial: false, final: true, outputs: false, decays: true, writes: true, center: false },
+    ...{
+      initial: false,
+      final: true,
+      outputs: false,
+      decays: !erases,
+      writes: true,
+      center: false,
+      identity: false,
+    },
   };
   launchPass(operation, call, textures, segments, pass, {
     state: local.s,
     ...(normalize && { newSums: local.z }),
-    ...(gate !== "none" && { decays: local.decays }),
+    ...(gate !== "none" && !erases && { decays: local.decays }),
     ...(inputs.gv && { products: local.products }),
   });
+  if (local.transitions) {
+    // the same tokens, with K columns of no values
+    const { v: _v, writeGate: _gate, ...others } = inputs;
+    const columns = { ...call, problem: { ...problem, valueDim: keyDim, inputs: others } };
+    const unit = { ...pass, identity: true };
+    launchPass(operation, columns, textures, segments, unit, { state: local.transitions });
+  }
   return local;
 }
 
@@ -70,6 +94,24 @@ export function launchCarry(
   const [gated, valueGated] = [problem.gate !== "none", problem.inputs.gv !== undefined];
   const sequences = operation.table(tableOf(chunkRanges));
   const step = limits.maxComputeWorkgroupsPerDimension;
+  if (local.transitions) {
+    for (let sequence0 = 0; sequence0 < chunkRanges.length; sequence0 += step) {
+      operation.launch({
+        program: programs.matrix({ keyDim, valueDim, initial, final, valueFirst }),
+        resources: {
+          ...{ sequences, chunks: local.s, transitions: local.transitions },
+          ...(buffers && (initial || final) && { state: { buffer: buffers.s } }),
+        },
+        params: { sequence0, heads },
+        grid: [
+          Math.ceil(valueDim / CARRY_MATRIX_COLUMNS),
+          heads,
+          Math.min(step, chunkRanges.length - sequence0),
+        ],
+      });
+    }
+    return;
+  }
   const launch = (
     config: Pick<CarryConfig, "valueDim" | "valueFirst" | "valueGated">,
     chunks: BufferRange,
@@ -77,7 +119,7 @@ export function launchCarry(
   ): void => {
     for (let sequence0 = 0; sequence0 < chunkRanges.length; sequence0 += step) {
       operation.launch({
-        program: programs({ keyDim, gated, initial, final, ...config }),
+        program: programs.carry({ keyDim, gated, initial, final, ...config }),
         resources: {
           ...{ sequences, chunks },
           ...(gated && { decays: local.decays }),

@@ -150,7 +150,15 @@ function launchQueries(
   const inputs = textureInputs(operation, call, ["q"]);
   const center = tensors.inputs.totals !== undefined;
   const pass: LoopPass = {
-    ...{ initial: true, final: false, outputs: true, decays: false, writes: false, center },
+    ...{
+      initial: true,
+      final: false,
+      outputs: true,
+      decays: false,
+      writes: false,
+      center,
+      identity: false,
+    },
   };
   // chunks of a batch read its one state
   const chunks = round.chunkRanges.flatMap(({ first, end, state }) =>

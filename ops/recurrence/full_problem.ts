@@ -99,7 +99,8 @@ export function fullProblem(
   const shared: RecurrenceProblem = {
     ...{ ...sizes, elem: checkElem(ACTION, { q, k, v }), gate: "none" },
     inputs: inputRows({ q, k, v, ...(tokenWeights && { keyWeights: tokenWeights }) }),
-    ...{ softplus: false, stepLimits: [0, 0], lowerBound: 0 },
+    ...{ softplus: false, stepLimits: [0, 0], lowerBound: 0, gateForm: "log" },
+    ...{ erase: "none", betaForm: "plain", l2norm: false, substeps: 1 },
     ...{ featureMap, featureScale: dim ** -0.25, normalize: normalize || subtractMean },
     // without keys the sums are 0, and so are the outputs whatever they are divided by
     ...{ eps: keys === 0 ? 1 : eps, scale: checkScale(ACTION, scale, sizes.keyDim) },

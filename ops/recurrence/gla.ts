@@ -96,8 +96,8 @@ export function gla<T extends "f32" | "f16">(
   options: GlaOptions = {},
 ): StateResult<T> {
   checkGate(GATED.action, g, [4]);
-  const { gv, ...others } = options;
-  return runFamily(GATED, { tensors: [q, k, v], set: { g, ...(gv && { gv }) } }, others, ["gv"]);
+  const { gv } = options;
+  return runFamily(GATED, { tensors: [q, k, v], set: { g, ...(gv && { gv }) } }, options, ["gv"]);
 }
 
 /**
@@ -123,9 +123,9 @@ export function glaStep<T extends "f32" | "f16">(
   options: StepOptions & Pick<GlaOptions, "gv"> = {},
 ): Tensor<T> {
   checkGate(GATED.action, g, [4]);
-  const { gv, ...others } = options;
+  const { gv } = options;
   const set = { g, ...(gv && { gv }) };
-  return stepFamily(GATED, state, { tensors: [q, k, v], set }, others, ["gv"]);
+  return stepFamily(GATED, state, { tensors: [q, k, v], set }, options, ["gv"]);
 }
 
 /** Checks that the gate is there, with as many axes as the family has. */

@@ -46,6 +46,7 @@ function launchChunks(
     decays: false,
     writes: true,
     center: false,
+    identity: false,
   };
   launchPass(operation, own, inputs, segments, pass, found);
 }
@@ -71,6 +72,7 @@ function launchWalk(
     decays: false,
     writes: true,
     center: false,
+    identity: false,
   };
   launchPass(operation, call, inputs, segments, pass, states);
 }

@@ -105,9 +105,8 @@ export function mamba2<T extends "f32" | "f16">(
   c: Tensor<T>,
   options: Mamba2Options = {},
 ): StateResult<T> {
-  const { d: _d, z: _z, dtBias: _b, dtSoftplus: _s, dtLimits: _l, ...others } = options;
   const call = { tensors: [c, b, x], set: {} } as const;
-  return runFamily(family(x, dt, a, options), call, { scale: 1, ...others }, FORM);
+  return runFamily(family(x, dt, a, options), call, { scale: 1, ...options }, FORM);
 }
 
 /**
@@ -134,7 +133,6 @@ export function mamba2Step<T extends "f32" | "f16">(
   c: Tensor<T>,
   options: StepOptions & Mamba2Form = {},
 ): Tensor<T> {
-  const { d: _d, z: _z, dtBias: _b, dtSoftplus: _s, dtLimits: _l, ...others } = options;
   const call = { tensors: [c, b, x], set: {} } as const;
-  return stepFamily(family(x, dt, a, options), state, call, { scale: 1, ...others }, FORM);
+  return stepFamily(family(x, dt, a, options), state, call, { scale: 1, ...options }, FORM);
 }

@@ -9,6 +9,25 @@ export {
   basedStep,
   type BasedStepOptions,
 } from "./based.ts";
+export { comba, combaStep } from "./comba.ts";
+export {
+  deltaRule,
+  type DeltaRuleOptions,
+  deltaRuleStep,
+  type GatedDeltaForm,
+  gatedDeltaRule,
+  type GatedDeltaRuleOptions,
+  gatedDeltaRuleStep,
+} from "./delta.ts";
+export type { BetaParameters, DeltaForm, GateParameters } from "./delta_gates.ts";
+export {
+  deltaProduct,
+  type DeltaProductOptions,
+  deltaProductStep,
+  type Householders,
+} from "./delta_product.ts";
+export { dplr, dplrStep, rwkv7, rwkv7Step } from "./dplr.ts";
+export { gdn2, gdn2Step, kda, type KdaForm, type KdaOptions, kdaStep } from "./kda.ts";
 export { gla, type GlaOptions, glaStep, simpleGla, simpleGlaStep } from "./gla.ts";
 export { linearAttentionFull } from "./full.ts";
 export type { LinearAttentionFullOptions } from "./full_problem.ts";

@@ -60,6 +60,14 @@ export interface RecurrenceOptions extends SequenceOptions {
   g?: Tensor;
   /** Log decay of the value channels, f32 or f16: `[B, T, HV, V]`. */
   gv?: Tensor;
+  /** Step of the delta rule, f32 or f16 `[B, T, HV]`: a token writes beta (v − p diag(e^g) S) for v. */
+  beta?: Tensor;
+  /** What the delta rule reads, f32 or f16 `[B, T, HK, K]` or `[B, T, HV, K]`; k by default. */
+  p?: Tensor;
+  /** With b: adds bᵀ(a S), S before the decay; f32 or f16 `[B, T, HK, K]` or `[B, T, HV, K]`. */
+  a?: Tensor;
+  /** Where what a reads is written, of either shape. */
+  b?: Tensor;
   /** Bonus of a token's own key, f32 or f16: `[H, K]`; a token then reads the state before its write. */
   u?: Tensor;
   /**

@@ -10,6 +10,7 @@ import {
   INPUTS,
   type Inputs,
   inputWidth,
+  isPerToken,
 } from "../../kernels/recurrence/inputs.ts";
 import { columnsOfWorkgroup, recurrenceLoop } from "../../kernels/recurrence/loop.ts";
 import { NAIVE_THREADS, naiveRecurrence } from "../../kernels/recurrence/naive.ts";
@@ -113,22 +114,29 @@ export function launchPass(
 /** Rows of the output of these tokens. */
 function boundOutput(
   out: Tensor,
-  { qHeads, heads, valueDim }: RecurrenceProblem,
+  { qHeads, heads, valueDim, substeps }: RecurrenceProblem,
   [first, end]: readonly [number, number],
   alignment: { readonly alignment: number },
 ): Bound {
   const perToken = Math.max(qHeads, heads);
-  return boundRows(out, [first * perToken, end * perToken], valueDim, alignment);
+  const rows = [
+    Math.floor(first / substeps) * perToken,
+    Math.ceil(end / substeps) * perToken,
+  ] as const;
+  return boundRows(out, rows, valueDim, alignment);
 }
 
 /** Rows of an input that these tokens read. */
 function rowRange(
   { per }: InputKind,
   { heads }: InputRows,
-  { bounds }: RecurrenceProblem,
+  { bounds, substeps }: RecurrenceProblem,
   [first, end]: readonly [number, number],
 ): [number, number] {
-  if (per === "token") return [first * heads, end * heads];
+  if (per === "write") return [first * heads, end * heads];
+  if (per === "token") {
+    return [Math.floor(first / substeps) * heads, Math.ceil(end / substeps) * heads];
+  }
   return [0, per === "head" ? heads : heads * (bounds.length - 1)];
 }
 
@@ -154,11 +162,11 @@ function programOf(
   pass: LoopPass,
 ): Program {
   const { elem, dim, keyDim, valueDim, qHeads, heads, gate, featureMap, softplus } = problem;
-  const { normalize, reverse, valueFirst } = problem;
+  const { normalize, reverse, valueFirst, gateForm, erase, betaForm, l2norm, substeps } = problem;
   const stored = Object.entries(problem.inputs).map(([name, { elem }]) => [name, elem]);
   const config: RecurrenceConfig = {
     ...{ elem, dim, keyDim, valueDim, gate, featureMap, softplus },
-    ...{ normalize, reverse, valueFirst },
+    ...{ normalize, reverse, valueFirst, gateForm, erase, betaForm, l2norm, substeps },
     inputs: Object.fromEntries(stored),
     group: Math.max(1, qHeads / heads),
     source: schedule.kind === "tiled" ? schedule.source : "buffer",
@@ -178,7 +186,7 @@ export function textureInputs(
   read: readonly InputName[] = INPUT_NAMES,
 ): Textures {
   if (plan.schedule.kind !== "tiled" || plan.schedule.source === "buffer") return {};
-  const rows = read.filter((name) => INPUTS[name].read === "row" && INPUTS[name].per === "token");
+  const rows = read.filter((name) => INPUTS[name].read === "row" && isPerToken(INPUTS[name].per));
   return Object.fromEntries(rows.flatMap((name) => {
     const tensor = tensors.inputs[name];
     const width = inputWidth(name, problem);

@@ -1,6 +1,7 @@
 import { elementBytes } from "../../gpu/dtype.ts";
 import type { GpuLimits } from "../../gpu/limits.ts";
-import { type InputName, INPUTS, inputWidth } from "../../kernels/recurrence/inputs.ts";
+import { carryMatrixIterations } from "../../kernels/recurrence/carry_matrix.ts";
+import { type InputName, INPUTS, inputWidth, isPerToken } from "../../kernels/recurrence/inputs.ts";
 import type { PlanDevice } from "../attention/schedule.ts";
 import {
   columnsOfWorkgroup,
@@ -30,7 +31,7 @@ export const FULL = 512;
 /** Chooses schedule and mode, and cuts sequences where a driver would end a loop or refuse a binding. */
 export function planRecurrence(problem: RecurrenceProblem, device: PlanDevice): RecurrencePlan {
   const schedule = chooseRecurrenceSchedule(problem, device);
-  const { bounds, reverse } = problem;
+  const { bounds, reverse, substeps } = problem;
   const sequences = bounds.slice(1).map((end, n) => ({ first: bounds[n], end, state: n }));
   const chunk = schedule.kind === "tiled" && chunked(problem, schedule, device);
   checkStates(problem, device);
@@ -38,8 +39,11 @@ export function planRecurrence(problem: RecurrenceProblem, device: PlanDevice): 
   const longest = chunk
     ? Math.min(UNCUT, tokensOfChunks(problem, device))
     : tokensOfWalk(problem, schedule, device);
-  const rounds = roundsOf(sequences, longest, reverse).map((pieces) =>
-    chunk ? chunksOf(pieces, problem) : { pieces, chunks: null, chunkRanges: [] }
+  // neither pieces nor chunks part the writes of a token
+  const whole = (writes: number): number => Math.max(substeps, writes - writes % substeps);
+  const chunkSize = whole(problem.chunkSize);
+  const rounds = roundsOf(sequences, whole(longest), reverse).map((pieces) =>
+    chunk ? chunksOf(pieces, { chunkSize, reverse }) : { pieces, chunks: null, chunkRanges: [] }
   );
   return { schedule, rounds };
 }
@@ -93,7 +97,7 @@ export function tokensOfBinding(
   const textures = schedule.kind === "tiled" && schedule.source === "texture";
   const tokens = Object.entries(inputs).map(([name, rows]) => {
     const { per, read } = INPUTS[name as InputName];
-    if (per !== "token" || (textures && read === "row")) return 0;
+    if (!isPerToken(per) || (textures && read === "row")) return 0;
     return rows.heads * inputWidth(name as InputName, problem) * elementBytes(rows.elem);
   });
   const out = Math.max(qHeads, heads) * valueDim * elementBytes(elem);
@@ -116,11 +120,13 @@ function checkStates(
 
 /** Tokens of a sequence whose chunk states fit one binding, and whose chunks one loop carries. */
 function tokensOfChunks(
-  { bounds, heads, keyDim, valueDim, chunkSize }: RecurrenceProblem,
+  { bounds, heads, keyDim, valueDim, chunkSize, erase }: RecurrenceProblem,
   { limits }: PlanDevice,
 ): number {
+  const columns = erase === "none" ? valueDim : Math.max(keyDim, valueDim);
+  const iterations = erase === "none" ? 1 : carryMatrixIterations(keyDim);
   const sequences = Math.max(1, bounds.length - 1);
-  const states = limits.maxStorageBufferBindingSize / (4 * heads * keyDim * valueDim);
-  const chunks = Math.min(states / sequences - 1, 0.9 * limits.maxLoopIterations);
+  const states = limits.maxStorageBufferBindingSize / (4 * heads * keyDim * columns);
+  const chunks = Math.min(states / sequences - 1, 0.9 * limits.maxLoopIterations / iterations);
   return Math.max(1, Math.floor(chunks)) * chunkSize;
 }

@@ -3,9 +3,14 @@ import { kindOf } from "../../gpu/dtype.ts";
 import { hostCopyOf } from "../../gpu/host_copy.ts";
 import { checkOptionNames } from "../../gpu/options.ts";
 import { Tensor } from "../../gpu/tensor.ts";
-import type { GateShape } from "../../kernels/recurrence/config.ts";
+import type { BetaForm, Erase, GateForm, GateShape } from "../../kernels/recurrence/config.ts";
 import { featureDim, type FeatureMap } from "../../kernels/recurrence/features.ts";
-import { type InputName, INPUTS, type Inputs } from "../../kernels/recurrence/inputs.ts";
+import {
+  type InputName,
+  INPUTS,
+  type Inputs,
+  isPerToken,
+} from "../../kernels/recurrence/inputs.ts";
 import { areCopyable, checkElem, checkScale } from "../attention/sizes.ts";
 import {
   checkDims,
@@ -29,7 +34,7 @@ export function inputRows(tensors: Inputs<Pick<Tensor, "dtype" | "shape">>): Inp
   return Object.fromEntries(
     Object.entries(tensors).map(([name, { dtype, shape }]) => [
       name,
-      { elem: dtype, heads: INPUTS[name as InputName].per === "token" ? shape[2] : shape[0] },
+      { elem: dtype, heads: isPerToken(INPUTS[name as InputName].per) ? shape[2] : shape[0] },
     ]),
   );
 }
@@ -54,6 +59,12 @@ export interface RecurrenceProblem {
   readonly featureMap: FeatureMap;
   /** Of the channels that a Taylor series is of. */
   readonly featureScale: number;
+  readonly gateForm: GateForm;
+  readonly erase: Erase;
+  readonly betaForm: BetaForm;
+  readonly l2norm: boolean;
+  /** Writes of a token: rows of k and v for each of q; length and bounds count them. */
+  readonly substeps: number;
   /** Of step sizes: whether they go through softplus, and their bounds. */
   readonly softplus: boolean;
   readonly stepLimits: readonly [number, number];
@@ -77,7 +88,8 @@ export interface RecurrenceProblem {
 }
 
 const OPTIONS: readonly (keyof RecurrenceOptions)[] = [
-  ...["g", "gv", "u", "normalize", "eps", "scale", "initialState", "finalState"] as const,
+  ...["g", "gv", "beta", "p", "a", "b", "u", "normalize", "eps", "scale"] as const,
+  ...["initialState", "finalState"] as const,
   ...["stateLayout", "cuSeqlens", "reverse", "mode", "chunkSize", "schedule"] as const,
 ];
 const CHUNK_SIZES: readonly number[] = [16, 32, 64];
@@ -89,6 +101,8 @@ export interface RecurrenceForm {
   readonly featureMap: FeatureMap;
   /** Whether queries have a length of their own. */
   readonly cross?: boolean;
+  /** Rows of k and v for each of q; 1 by default. */
+  readonly substeps?: number;
 }
 
 /** Validates the arguments of a recurrence: the one place that throws for them. */
@@ -97,22 +111,24 @@ export function recurrenceProblem(
   k: Tensor,
   v: Tensor,
   options: RecurrenceOptions,
-  { action, featureMap }: RecurrenceForm = {
+  { action, featureMap, substeps = 1 }: RecurrenceForm = {
     action: "compute a recurrence",
     featureMap: "identity",
   },
 ): { problem: RecurrenceProblem; inputs: Inputs<Tensor>; gpu: Gpu } {
   checkOptionNames(action, options, OPTIONS);
   const { g, gv, u, initialState, cuSeqlens, normalize = false, eps = 1e-10 } = options;
+  const { beta, p, a, b } = options;
   const { finalState = false, stateLayout = "kv", reverse = false } = options;
   const { mode = "auto", chunkSize = 64, schedule = null } = options;
   checkFlags(action, { normalize, finalState, reverse });
   const states = statesOf(action, initialState, normalize);
-  const optional = Object.entries({ g, gv, u, cuSeqlens })
+  const optional = Object.entries({ g, gv, u, beta, p, a, b, cuSeqlens })
     .filter(([, tensor]) => tensor !== undefined);
   const gpu = checkTensors(action, { q, k, v, ...states, ...Object.fromEntries(optional) });
-  const sizes = checkSizes({ action, featureMap }, q, k, v);
+  const sizes = checkSizes({ action, featureMap, substeps }, q, k, v);
   const { batch, length, heads, keyDim, valueDim } = sizes;
+  const tokens = length / substeps;
   oneOf(action, "mode", mode, ["auto", "chunk", "loop"]);
   oneOf(action, "stateLayout", stateLayout, ["kv", "vk"]);
   oneOf(action, "chunkSize", chunkSize, CHUNK_SIZES);
@@ -122,20 +138,24 @@ export function recurrenceProblem(
       `Cannot ${action} as schedule must be a name: schedule is ${kindOf(schedule)}`,
     );
   }
-  const bounds = boundsOf(action, batch, length, cuSeqlens);
+  const bounds = boundsOf(action, batch, tokens, cuSeqlens).map((bound) => bound * substeps);
   const sequences = bounds.length - 1;
   const state = stateLayout === "kv" ? [keyDim, valueDim] : [valueDim, keyDim];
   checkState(action, states, [sequences, heads, ...state], [sequences, heads, keyDim]);
   if (gv !== undefined) checkShape(action, "gv", gv, [batch, length, heads, valueDim]);
   if (u !== undefined) checkBonus(action, u, heads, keyDim);
-  const gate = g === undefined ? "none" : gateShape(action, g, sizes);
+  const gate = g === undefined ? "none" : gateShape(action, g, { ...sizes, length: tokens });
   const inputs: Inputs<Tensor> = {
     ...{ q, k, v },
     ...(g && { [GATES[gate]]: g }),
     ...(gv && { gv }),
     ...(u && { u }),
+    ...(beta && { beta }),
+    ...(p && { p }),
+    ...(a && b && { p: a, b }),
   };
-  for (const name of ["g", "gv", "u"] as const) {
+  checkErase(action, options, sizes);
+  for (const name of ["g", "gv", "u", "beta", "p", "a", "b"] as const) {
     const tensor = options[name];
     if (tensor !== undefined) checkDType(action, name, tensor, ["f32", "f16"]);
   }
@@ -147,6 +167,8 @@ export function recurrenceProblem(
     featureMap,
     featureScale: sizes.dim ** -0.25,
     ...{ softplus: false, stepLimits: [0, 0], lowerBound: 0, keyCount: 0 },
+    ...{ gateForm: "log", betaForm: "plain", l2norm: false, substeps },
+    erase: a ? "pair" : beta ? "late" : "none",
     normalize,
     eps,
     scale: checkScale(action, options.scale, keyDim),
@@ -175,12 +197,14 @@ export function checkSizes(form: RecurrenceForm, q: Tensor, k: Tensor, v: Tensor
   for (const [name, tensor] of Object.entries({ q, k, v })) {
     checkRank(action, name, tensor, ["B", "T", "heads", "dim"]);
   }
-  const [batch, length, qHeads, dim] = q.shape;
+  const [batch, qLength, qHeads, dim] = q.shape;
+  const length = form.cross ? qLength : k.shape[1];
   const [, , kHeads, kDim] = k.shape;
   const [, , heads, valueDim] = v.shape;
   checkShared(action, "a batch", { q: batch, k: k.shape[0], v: v.shape[0] });
   const lengths = { k: k.shape[1], v: v.shape[1] };
-  checkShared(action, "a length", form.cross ? lengths : { q: length, ...lengths });
+  const rows = qLength * (form.substeps ?? 1);
+  checkShared(action, "a length", form.cross ? lengths : { q: rows, ...lengths });
   checkShared(action, "a key dim", { q: dim, k: kDim });
   checkDims(action, { "key dim": dim, "value dim": valueDim });
   const keyDim = featureDim(featureMap, dim);
@@ -193,6 +217,41 @@ export function checkSizes(form: RecurrenceForm, q: Tensor, k: Tensor, v: Tensor
     );
   }
   return { batch, length, qHeads, kHeads, heads, dim, keyDim, valueDim };
+}
+
+/** Checks what is erased: the delta rule, or a pair of vectors. */
+function checkErase(action: string, options: RecurrenceOptions, sizes: Sizes): void {
+  const { beta, p, a, b, gv, u, normalize } = options;
+  const { batch, length, heads, kHeads, keyDim } = sizes;
+  const given = Object.entries({ beta, p, a, b, gv, u }).filter(([, tensor]) =>
+    tensor !== undefined
+  );
+  const names = given.map(([name]) => name).join(", ");
+  if ((a === undefined) !== (b === undefined)) {
+    throw new TypeError(`Cannot ${action} as a and b come together: given are ${names}`);
+  }
+  if (a !== undefined && (beta !== undefined || p !== undefined)) {
+    throw new TypeError(
+      `Cannot ${action} as a and b exclude beta and p, the delta rule: given are ${names}`,
+    );
+  }
+  if (p !== undefined && beta === undefined) {
+    throw new TypeError(`Cannot ${action} as p needs beta: given are ${names}`);
+  }
+  const erases = a !== undefined || beta !== undefined;
+  if (erases && (gv !== undefined || u !== undefined || normalize === true)) {
+    throw new TypeError(
+      `Cannot ${action} as gv, u and normalize go with no erase: given are ${
+        normalize === true ? `${names}, normalize` : names
+      }`,
+    );
+  }
+  if (beta !== undefined) checkShape(action, "beta", beta, [batch, length, heads]);
+  for (const [name, tensor] of Object.entries({ p, a, b })) {
+    if (tensor === undefined) continue;
+    const shapes = [kHeads, heads].map((own) => [batch, length, own, keyDim]);
+    checkShape(action, name, tensor, ...shapes);
+  }
 }
 
 /** The input that holds gates of a shape. */

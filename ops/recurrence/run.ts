@@ -21,6 +21,11 @@ export interface RecurrenceResult<T extends "f32" | "f16"> {
   finalState?: Tensor<"f32"> | RecurrenceState;
 }
 
+/** What operators say of a problem beside their tensors. */
+type Settable =
+  | ("gate" | "gateForm" | "lowerBound" | "softplus" | "stepLimits")
+  | ("featureScale" | "l2norm" | "erase" | "betaForm");
+
 /** An operator that the engine computes. */
 export interface RecurrenceCase {
   /** Its name in the library, for errors of the device. */
@@ -31,15 +36,15 @@ export interface RecurrenceCase {
   readonly headGates?: readonly number[];
   /** What is applied to queries and keys; none by default. */
   readonly featureMap?: FeatureMap;
+  /** Rows of k and v for each of q; 1 by default. */
+  readonly substeps?: number;
   /** Tensors beside those of the engine's options, validated. */
   readonly inputs?: Inputs<Tensor>;
   /** What they and the operator's other options make of the problem. */
-  readonly set?: Partial<Pick<RecurrenceProblem, (typeof SET)[number]>>;
+  readonly set?: Partial<Pick<RecurrenceProblem, Settable>>;
   /** Whether `initialState` receives the state behind the last token, too. */
   readonly inPlace?: boolean;
 }
-
-const SET = ["gate", "featureScale", "softplus", "stepLimits", "lowerBound"] as const;
 
 /** Validates, plans and records one call of an operator of the engine. */
 export function runRecurrence<T extends "f32" | "f16">(
@@ -47,12 +52,13 @@ export function runRecurrence<T extends "f32" | "f16">(
   [q, k, v]: readonly [Tensor<T>, Tensor<T>, Tensor<T>],
   options: RecurrenceOptions,
 ): RecurrenceResult<T> {
-  const { name, action, headGates, featureMap = "identity", inputs: more = {}, set } = family;
+  const { name, action, headGates, featureMap = "identity", inputs: more = {}, set, substeps = 1 } =
+    family;
   // without a state there would be none to go on from, and none to leave
   if (inPlace && options.initialState === undefined) {
     throw new TypeError(`Cannot ${action} as a step needs a state: state is undefined`);
   }
-  const given = recurrenceProblem(q, k, v, options, { action, featureMap });
+  const given = recurrenceProblem(q, k, v, options, { action, featureMap, substeps });
   const { gpu } = given;
   const inputs: Inputs<Tensor> = { ...given.inputs, ...more };
   const headGate = headGates && { elem: "f32" as const, heads: headGates.length };
@@ -67,8 +73,8 @@ export function runRecurrence<T extends "f32" | "f16">(
   const plan = planRecurrence(problem, gpu);
   const { initialState } = options;
   return record(gpu, name, (operation) => {
-    const { batch, length, qHeads, heads, valueDim } = problem;
-    const out = gpu.empty([batch, length, Math.max(qHeads, heads), valueDim], q.dtype);
+    const { batch, qHeads, heads, valueDim } = problem;
+    const out = gpu.empty([batch, q.shape[1], Math.max(qHeads, heads), valueDim], q.dtype);
     const finalState = problem.final && !inPlace ? emptyState(gpu, problem) : undefined;
     const table = headGates &&
       operation.table(new Uint32Array(Float32Array.from(headGates).buffer)).buffer;

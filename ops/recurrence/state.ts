@@ -30,10 +30,10 @@ const STEP_OPTIONS: readonly (keyof StepOptions)[] = ["scale", "stateLayout", "s
 export interface FamilyCall<T extends "f32" | "f16"> {
   readonly tensors: readonly [Tensor<T>, Tensor<T>, Tensor<T>];
   /** Gates and bonus. */
-  readonly set: Pick<RecurrenceOptions, "g" | "gv" | "u">;
+  readonly set: Pick<RecurrenceOptions, "g" | "gv" | "u" | "beta" | "p" | "a" | "b">;
 }
 
-/** Runs a family over sequences. */
+/** Runs a family over sequences; `more` are the names of its own options. */
 export function runFamily<T extends "f32" | "f16">(
   family: RecurrenceCase,
   { tensors, set }: FamilyCall<T>,
@@ -41,7 +41,8 @@ export function runFamily<T extends "f32" | "f16">(
   more: readonly string[] = [],
 ): StateResult<T> {
   checkOptionNames(family.action, options, [...STATE_OPTIONS, ...more]);
-  return runRecurrence(family, tensors, { ...options, ...set }) as StateResult<T>;
+  const engine = without(options, more);
+  return runRecurrence(family, tensors, { ...engine, ...set }) as StateResult<T>;
 }
 
 /** Runs a family on one token (or a few) in place: `state` then is what they leave. */
@@ -53,6 +54,13 @@ export function stepFamily<T extends "f32" | "f16">(
   more: readonly string[] = [],
 ): Tensor<T> {
   checkOptionNames(family.action, options, [...STEP_OPTIONS, ...more]);
-  const stepped = { ...options, ...set, initialState: state, mode: "loop" as const };
+  const engine = without(options, more);
+  const stepped = { ...engine, ...set, initialState: state, mode: "loop" as const };
   return runRecurrence({ ...family, inPlace: true }, tensors, stepped).out;
+}
+
+/** Options but those of the family alone. */
+function without<O extends object>(options: O, names: readonly string[]): O {
+  const others = Object.entries(options).filter(([name]) => !names.includes(name));
+  return Object.fromEntries(others) as O;
 }

@@ -157,7 +157,7 @@ const MISTAKES: Readonly<Record<string, string>> = {
     ),
   ),
   "profile atention":
-    'an operator must be named, among attention, neighborhoodAttention, recurrence, simpleGla, gla, the nearest to "atention" is "attention"',
+    'an operator must be named, among attention, neighborhoodAttention, recurrence, simpleGla, gla, deltaRule, gatedDeltaRule, kda, the nearest to "atention" is "attention"',
 };
 
 for (const [line, message] of Object.entries(MISTAKES)) {
@@ -173,7 +173,7 @@ Deno.test("main() exits 2 for something that cannot be shown", async () => {
   const called = await tessera(["show", "pattern"], NO_ADAPTER);
 
   const stderr =
-    'Cannot show "pattern": what can be shown is "pattern attention", "pattern neighborhoodAttention", "wgsl attention", "wgsl neighborhoodAttention", "wgsl recurrence", "wgsl simpleGla", "wgsl gla"\n';
+    'Cannot show "pattern": what can be shown is "pattern attention", "pattern neighborhoodAttention", "wgsl attention", "wgsl neighborhoodAttention", "wgsl recurrence", "wgsl simpleGla", "wgsl gla", "wgsl deltaRule", "wgsl gatedDeltaRule", "wgsl kda"\n';
   assertEquals(called, { code: 2, stdout: "", stderr });
 });
 

@@ -102,6 +102,11 @@ Deno.test({
         featureMap: "identity",
         featureScale: 8 ** -0.25,
         lowerBound: 0,
+        gateForm: "log",
+        erase: "none",
+        betaForm: "plain",
+        l2norm: false,
+        substeps: 1,
         softplus: false,
         stepLimits: [0, 0],
         keyCount: 0,
@@ -168,6 +173,11 @@ Deno.test({
         featureMap: "identity",
         featureScale: 8 ** -0.25,
         lowerBound: 0,
+        gateForm: "log",
+        erase: "none",
+        betaForm: "plain",
+        l2norm: false,
+        substeps: 1,
         softplus: false,
         stepLimits: [0, 0],
         keyCount: 0,
@@ -265,8 +275,8 @@ testRefusal(
 );
 testRefusal(
   "an option is unknown",
-  withOptions(() => ({ beta: 3 })),
-  typeError('options must be known: "beta" is not, the nearest is "eps"'),
+  withOptions(() => ({ bet: 3 })),
+  typeError('options must be known: "bet" is not, the nearest is "beta"'),
 );
 testRefusal(
   "an option is misspelt",
