@@ -22,10 +22,12 @@
  */
 
 export * from "./ops/attention/mod.ts";
+export * from "./ops/conv/mod.ts";
 export * from "./ops/merge/mod.ts";
 export * from "./ops/neighborhood/mod.ts";
 export * from "./ops/recurrence/mod.ts";
 export * from "./ops/scan/mod.ts";
+export * from "./ops/selective_scan/mod.ts";
 export type { AdapterSummary, DriverKind } from "./gpu/adapter.ts";
 export { Gpu } from "./gpu/device.ts";
 export type { DataOf, DType, TensorData } from "./gpu/dtype.ts";

@@ -4,6 +4,7 @@ import { attentionGroups, type CaseGroup, randomGroup } from "./cases.ts";
 import { caseName, checkCase } from "./attention_case.ts";
 import { checkedSchedules } from "./attention_flags.ts";
 import { type Arguments, type Command, EXIT, UsageError } from "./command.ts";
+import { convGroup } from "./conv_cases.ts";
 import { FAMILIES } from "./families.ts";
 import { familyGroups } from "./family_cases.ts";
 import { fullGroup } from "./full_cases.ts";
@@ -16,6 +17,7 @@ import { figure, paint, print, printJson, Progress } from "./output.ts";
 import { PROPERTIES } from "./properties.ts";
 import { recurrenceGroups } from "./recurrence_cases.ts";
 import { scanGroups } from "./scan_cases.ts";
+import { selectiveScanGroup } from "./selective_scan_cases.ts";
 
 interface GroupOutcome {
   readonly operator: string;
@@ -31,7 +33,8 @@ const OPERATORS = [
   "neighborhoodAttention",
   "recurrence",
   ...Object.keys(FAMILIES),
-  ...["linearAttentionFull", "scan", "logCumsumExp", "softmaxScan"],
+  ...["linearAttentionFull", "scan", "hgrn", "logCumsumExp", "softmaxScan", "selectiveScan"],
+  "causalConv1d",
   "platform",
 ];
 
@@ -104,6 +107,8 @@ function chooseWork(selection: Selection, gpu: Gpu): CheckGroup[] {
     ...familyGroups(selection),
     fullGroup(selection),
     ...scanGroups(selection),
+    selectiveScanGroup(selection),
+    convGroup(selection),
   ].filter(({ operator, items }) => operators.includes(operator) && items.length > 0);
 }
 

@@ -1,5 +1,6 @@
 import { Tensor } from "../gpu/tensor.ts";
 import { attention } from "../ops/attention/mod.ts";
+import { causalConv1d } from "../ops/conv/mod.ts";
 import {
   neighborhoodAttention,
   neighborhoodScores,
@@ -7,8 +8,15 @@ import {
 } from "../ops/neighborhood/mod.ts";
 import {
   based,
+  comba,
+  deltaProduct,
+  deltaRule,
+  dplr,
+  gatedDeltaRule,
+  gdn2,
   gla,
   hgrn2,
+  kda,
   lightNet,
   lightningAttention,
   linearAttention,
@@ -17,9 +25,11 @@ import {
   recurrence,
   retention,
   rwkv6,
+  rwkv7,
   simpleGla,
 } from "../ops/recurrence/mod.ts";
-import { logCumsumExp, scan, softmaxScan } from "../ops/scan/mod.ts";
+import { hgrn, logCumsumExp, scan, softmaxScan } from "../ops/scan/mod.ts";
+import { selectiveScan } from "../ops/selective_scan/mod.ts";
 
 /** An operator as `run` calls it: tensors by name, then the other options. */
 export interface Runnable {
@@ -56,7 +66,7 @@ export const RUNNABLE: Readonly<Record<string, Runnable>> = {
     allOutputs: {},
   }),
   recurrence: runnable(recurrence, "q k v", {
-    tensorOptions: ["g", "gv", "u", ...RECORDS],
+    tensorOptions: ["g", "gv", "beta", "p", "a", "b", "u", ...RECORDS],
     allOutputs: FINAL,
   }),
   linearAttention: runnable(linearAttention, "q k v", {
@@ -88,10 +98,36 @@ export const RUNNABLE: Readonly<Record<string, Runnable>> = {
     allOutputs: FINAL,
   }),
   rwkv6: runnable(rwkv6, "r k v w u", { tensorOptions: STATES, allOutputs: FINAL }),
+  deltaRule: runnable(deltaRule, "q k v beta", { tensorOptions: STATES, allOutputs: FINAL }),
+  gatedDeltaRule: runnable(gatedDeltaRule, "q k v g beta", {
+    tensorOptions: ["aLog", "dtBias", ...STATES],
+    allOutputs: FINAL,
+  }),
+  deltaProduct: runnable(deltaProduct, "q k v g beta", {
+    tensorOptions: STATES,
+    allOutputs: FINAL,
+  }),
+  kda: runnable(kda, "q k v g beta", {
+    tensorOptions: ["aLog", "dtBias", ...STATES],
+    allOutputs: FINAL,
+  }),
+  comba: runnable(comba, "q k v p g beta", { tensorOptions: STATES, allOutputs: FINAL }),
+  gdn2: runnable(gdn2, "q k v g erase write", { tensorOptions: STATES, allOutputs: FINAL }),
+  dplr: runnable(dplr, "q k v a b g", { tensorOptions: STATES, allOutputs: FINAL }),
+  rwkv7: runnable(rwkv7, "r w k v a b", { tensorOptions: STATES, allOutputs: FINAL }),
   scan: runnable(scan, "a b", { tensorOptions: STATES, allOutputs: FINAL }),
+  hgrn: runnable(hgrn, "x g", { tensorOptions: STATES, allOutputs: FINAL }),
   logCumsumExp: runnable(logCumsumExp, "x", { tensorOptions: STATES, allOutputs: FINAL }),
   softmaxScan: runnable(softmaxScan, "s v", {
     tensorOptions: [...STATES, "initialState.m", "initialState.u", "initialState.w"],
+    allOutputs: FINAL,
+  }),
+  selectiveScan: runnable(selectiveScan, "u delta a b c", {
+    tensorOptions: ["d", "z", "deltaBias", ...STATES],
+    allOutputs: FINAL,
+  }),
+  causalConv1d: runnable(causalConv1d, "x weight", {
+    tensorOptions: ["bias", "state", "cuSeqlens"],
     allOutputs: FINAL,
   }),
 };

@@ -1,7 +1,7 @@
 import type { Gpu } from "../gpu/device.ts";
 import type { Tensor } from "../gpu/tensor.ts";
 import type { ScanKind } from "../kernels/scan/element.ts";
-import { logCumsumExp, scan, softmaxScan } from "../ops/scan/mod.ts";
+import { hgrn, logCumsumExp, scan, softmaxScan } from "../ops/scan/mod.ts";
 import * as reference from "../reference/mod.ts";
 import { compareHeads } from "./compare.ts";
 import { type HostTensor, hostTensor } from "./host_tensor.ts";
@@ -12,7 +12,7 @@ import { flattened, nested } from "./records.ts";
 /** What decays, and exponents or scores, look like. */
 type ScanDraw =
   | "gentle"
-  | "hard" // decays of either sign, every seventh 0; exponents of thousands
+  | "hard" // every seventh decay 0, others of either sign, of hgrn down to e^-88; exponents of thousands
   | "masked" // every second exponent −∞
   | "nothing"; // exponents of −∞ alone
 
@@ -72,8 +72,9 @@ const TOLERANCE = { f32: 1e-4, f16: 2e-3 } as const;
 
 /** The scans along time against float64. */
 export function scanGroups(selection: CheckSelection): CheckGroup[] {
-  return (["scan", "logCumsumExp", "softmaxScan"] as const).map((operator) => {
-    const parts = operator === "scan" ? FORMS : [...FORMS, ...EXPONENTS];
+  return (["scan", "hgrn", "logCumsumExp", "softmaxScan"] as const).map((operator) => {
+    const linear = operator === "scan" || operator === "hgrn";
+    const parts = linear ? FORMS : [...FORMS, ...EXPONENTS];
     const cases = parts.map((part) => caseOf(operator, part))
       .filter(({ length }) => length < LONG || !selection.quick);
     const items = caseItems(cases, selection, { nameOf, tolerance: TOLERANCE, errorOf });
@@ -113,6 +114,10 @@ function inputsOf(c: ScanCase): Record<string, HostTensor> {
     if (draw === "nothing" || (draw === "masked" && random.next() < 0.5)) return -Infinity;
     return (draw === "hard" ? 3e3 : 5) * random.normal();
   };
+  const gate = (): number => {
+    if (draw === "gentle") return -0.2 * random.next();
+    return random.next() < 1 / 7 ? -Infinity : -88 * random.next() ** 2;
+  };
   const rows = [batch, length, heads];
   const [tokens, sequences] = [[...rows, width], [cuSeqlens ? cuSeqlens.length - 1 : batch, heads]];
   const state = (name: string, axes: number[], next: () => number): Record<string, HostTensor> =>
@@ -126,15 +131,25 @@ function inputsOf(c: ScanCase): Record<string, HostTensor> {
       ...state("initialState.w", [...sequences, width], normal),
     };
   }
+  const inputs = {
+    scan: { a: decay, b: normal },
+    hgrn: { x: normal, g: gate },
+    logCumsumExp: { x: exponent },
+  }[operator];
   return {
-    ...(operator === "scan"
-      ? { a: hostTensor(dtype, tokens, decay), b: hostTensor(dtype, tokens, normal) }
-      : { x: hostTensor(dtype, tokens, exponent) }),
+    ...Object.fromEntries(
+      Object.entries(inputs).map(([name, next]) => [name, hostTensor(dtype, tokens, next)]),
+    ),
     ...state("initialState", [...sequences, width], normal),
   };
 }
 
-const PARAMETERS = { scan: ["a", "b"], logCumsumExp: ["x"], softmaxScan: ["s", "v"] } as const;
+const PARAMETERS = {
+  scan: ["a", "b"],
+  hgrn: ["x", "g"],
+  logCumsumExp: ["x"],
+  softmaxScan: ["s", "v"],
+} as const;
 
 /** Calls an operator, of the library or the reference, with arguments by name. */
 function call<T extends object>(
@@ -165,7 +180,7 @@ async function errorOf(gpu: Gpu, c: ScanCase): Promise<number> {
   const tensors = Object.fromEntries(
     Object.entries(inputs).map(([name, { data, shape }]) => [name, gpu.tensor(data, shape)]),
   );
-  const results = call<Tensor>({ scan, logCumsumExp, softmaxScan }, c, tensors);
+  const results = call<Tensor>({ scan, hgrn, logCumsumExp, softmaxScan }, c, tensors);
   const ratios = [0];
   for (const [name, { data, shape }] of Object.entries(expected)) {
     const width = shape.length === (name === "out" ? 4 : 3) ? c.width : 1;

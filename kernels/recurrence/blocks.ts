@@ -1,4 +1,4 @@
-import { OWN_GATE, STATE_IN, STATE_OUT } from "./entry_exit.ts";
+import { ENTRY, EXIT, OWN_GATE } from "./entry_exit.ts";
 import type { Erase, GateShape } from "./config.ts";
 import type { Inputs } from "./inputs.ts";
 import type { LoopConfig } from "./loop.ts";
@@ -33,16 +33,7 @@ export function blocksMain(config: LoopConfig): string {
   const { outputs } = config;
   const own = { k: "own_k[d]", e: "own_e[d]", q: "own_q[r][d]", bonus: "", p: "", b: "" };
   return /* wgsl */ `
-@compute @workgroup_size(LANES)
-fn main(@builtin(workgroup_id) tile: vec3u, @builtin(local_invocation_index) lane: u32) {
-  let segment = segments[params.segment0 + tile.z]; // first token, one past the last, its state
-  let head = tile.y;
-  let row = segment.z * params.heads + head;
-  let first_col = tile.x * LANES * COLS + lane;
-  let count = segment.y - segment.x;
-  let writes_rows = tile.x == 0u && lane == 0u;
-
-  ${STATE_IN}
+${ENTRY}
 
   for (var first = 0u; first < count; first += TOKENS) {
     @registers var own_k: array<vec4f, D4>;
@@ -59,7 +50,7 @@ fn main(@builtin(workgroup_id) tile: vec3u, @builtin(local_invocation_index) lan
     ${outputs ? OUTPUTS : ""}
   }
 
-  ${STATE_OUT}
+  ${EXIT}
 }
 `;
 }

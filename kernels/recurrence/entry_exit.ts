@@ -1,5 +1,14 @@
-/** The state at the entry of a segment: s, z (the running sum of the keys) and products of decays. */
-export const STATE_IN = /* wgsl */ `
+/** What a workgroup has, and the state at the entry of its segment: s, z and products of decays. */
+export const ENTRY = /* wgsl */ `
+@compute @workgroup_size(LANES)
+fn main(@builtin(workgroup_id) tile: vec3u, @builtin(local_invocation_index) lane: u32) {
+  let segment = segments[params.segment0 + tile.z]; // first token, one past the last, its state
+  let head = tile.y;
+  let row = segment.z * params.heads + head;
+  let first_col = tile.x * LANES * COLS + lane;
+  let count = segment.y - segment.x;
+  let writes_rows = tile.x == 0u && lane == 0u;
+
   @registers var s: array<array<vec4f, COLS>, K4>;
   @registers var z: array<vec4f, D4>; // the running sum of the keys
   @registers var product: array<vec4f, D4>; // of the decays
@@ -50,7 +59,7 @@ export const OWN_GATE = /* wgsl */ `
     }`;
 
 /** The state behind a segment. */
-export const STATE_OUT = /* wgsl */ `
+export const EXIT = /* wgsl */ `
   for (var d = 0u; d < select(0u, KEYS, FINAL || DECAYS); d++) {
     let own = vec4u(0u, 1u, 2u, 3u) == vec4u(d % 4u);
     if FINAL {

@@ -1,6 +1,6 @@
 import { EXCHANGES } from "./exchange.ts";
 import type { LoopConfig } from "./loop.ts";
-import { OWN_GATE, STATE_IN, STATE_OUT } from "./entry_exit.ts";
+import { ENTRY, EXIT, OWN_GATE } from "./entry_exit.ts";
 import { ownRows } from "./own_rows.ts";
 
 /** What the text of {@linkcode loopMain} calls. */
@@ -35,16 +35,7 @@ export function loopMain(config: LoopConfig & { exchange: keyof typeof EXCHANGES
   const { erase } = config;
   const write = writes ? (erase === "none" ? WRITE : erasedWrite(config, shared.b)) : "";
   return /* wgsl */ `
-@compute @workgroup_size(LANES)
-fn main(@builtin(workgroup_id) tile: vec3u, @builtin(local_invocation_index) lane: u32) {
-  let segment = segments[params.segment0 + tile.z]; // first token, one past the last, its state
-  let head = tile.y;
-  let row = segment.z * params.heads + head;
-  let first_col = tile.x * LANES * COLS + lane;
-  let count = segment.y - segment.x;
-  let writes_rows = tile.x == 0u && lane == 0u;
-
-  ${STATE_IN}
+${ENTRY}
 
   for (var first = 0u; first < count; first += TOKENS) {
     // every invocation loads one of the next tokens
@@ -100,7 +91,7 @@ fn main(@builtin(workgroup_id) tile: vec3u, @builtin(local_invocation_index) lan
     }
   }
 
-  ${STATE_OUT}
+  ${EXIT}
 }
 `;
 }

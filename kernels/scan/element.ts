@@ -1,16 +1,16 @@
 import type { Accessor, Elem } from "../shared/rows.ts";
-import { LINEAR } from "./linear.ts";
+import { GATED, LINEAR } from "./linear.ts";
 import { LOG_SUM } from "./log_sum.ts";
 import { SOFTMAX } from "./softmax.ts";
 
 /** What is scanned along time, by the name of its operator. */
-export type ScanKind = "scan" | "logCumsumExp" | "softmaxScan";
+export type ScanKind = "scan" | "hgrn" | "logCumsumExp" | "softmaxScan";
 
 /** What a walk over tokens must know of its inputs when it is compiled. */
 export interface ScanInputs {
   /** Storage of b, x or v, and of out. */
   readonly elem: Elem;
-  /** Storage of the decays a, or of the scores s. */
+  /** Storage of the decays a, of the gates g, or of the scores s. */
   readonly weightElem: Elem;
   /** Channels of a row. */
   readonly width: number;
@@ -48,6 +48,7 @@ export const SCAN_THREADS = 64;
 /** The element of each scan. */
 export const ELEMENTS: Readonly<Record<ScanKind, ScanElement>> = {
   scan: LINEAR,
+  hgrn: GATED,
   logCumsumExp: LOG_SUM,
   softmaxScan: SOFTMAX,
 };

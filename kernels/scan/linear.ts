@@ -39,3 +39,25 @@ fn output(sum: Element) -> vec4f { return sum.added; }`,
     code: "fn leave(row: u32, c: u32, sum: Element) { store_state(row, c, sum.added); }",
   }),
 };
+
+/** h -> e^g h + x: the linear scan of log decays. */
+export const GATED: ScanElement = {
+  ...LINEAR,
+  token: ({ elem, weightElem, width }) => ({
+    accessors: [
+      reader({ name: "x", elem, width }, "buffer"),
+      reader({ name: "g", elem: weightElem, width }, "buffer"),
+    ],
+    code: /* wgsl */ `
+const LEAST_GATE = -88.0; // its exponential is below all normal f32, and taken for 0
+
+/// e^g; the errors of exp alone would add up where slow gates keep many tokens.
+fn decay_of(g: vec4f) -> vec4f {
+  let series = 1.0 + g * (1.0 + g * (0.5 + g * (1.0 / 6.0 + g * (1.0 / 24.0 + g / 120.0))));
+  let decay = select(exp(max(g, vec4f(LEAST_GATE))), series, abs(g) < vec4f(0.1));
+  return select(decay, vec4f(), g <= vec4f(LEAST_GATE));
+}
+
+fn token(row: u32, c: u32) -> Element { return Element(decay_of(load_g(row, c)), load_x(row, c)); }`,
+  }),
+};

@@ -1,5 +1,6 @@
 import type { Tensor } from "../../gpu/tensor.ts";
 import { checkTensors } from "../tensors.ts";
+import { checkGate } from "./checks.ts";
 import type { RecurrenceCase } from "./run.ts";
 import {
   runFamily,
@@ -43,7 +44,8 @@ export function comba<T extends "f32" | "f16">(
   beta: Tensor,
   options: StateOptions = {},
 ): StateResult<T> {
-  checkTensors(COMBA.action, { p, g, beta });
+  checkTensors(COMBA.action, { p, beta });
+  checkGate(COMBA.action, g, [3]);
   return runFamily(COMBA, { tensors: [q, k, v], set: { p, g, beta } }, options);
 }
 
@@ -73,6 +75,7 @@ export function combaStep<T extends "f32" | "f16">(
   beta: Tensor,
   options: StepOptions = {},
 ): Tensor<T> {
-  checkTensors(COMBA.action, { p, g, beta });
+  checkTensors(COMBA.action, { p, beta });
+  checkGate(COMBA.action, g, [3]);
   return stepFamily(COMBA, state, { tensors: [q, k, v], set: { p, g, beta } }, options);
 }

@@ -1,7 +1,7 @@
 import { kindOf } from "../../gpu/dtype.ts";
 import type { Tensor } from "../../gpu/tensor.ts";
 import { checkDType, checkRank, checkShape, checkTensors } from "../tensors.ts";
-import { checkFlags } from "./problem.ts";
+import { checkFlags } from "../options.ts";
 import type { RecurrenceCase } from "./run.ts";
 
 /** How the gates of a delta rule are given: their logarithms, or what those are made of. */
@@ -48,7 +48,7 @@ export function gateForm(
   for (const [name, tensor] of given) checkDType(action, name, tensor as Tensor, ["f32", "f16"]);
   checkShape(action, "aLog", aLog, [heads]);
   if (dtBias) checkShape(action, "dtBias", dtBias, axes === 3 ? [heads] : [heads, dim]);
-  if (lowerBound !== undefined && !(Number.isFinite(lowerBound) && lowerBound < 0)) {
+  if (lowerBound !== undefined && !(Number.isFinite(Math.fround(lowerBound)) && lowerBound < 0)) {
     throw new RangeError(
       `Cannot ${action} as lowerBound must be a finite number below 0: lowerBound is ${
         kindOf(lowerBound)

@@ -1,6 +1,7 @@
 import { kindOf } from "../../gpu/dtype.ts";
 import type { Tensor } from "../../gpu/tensor.ts";
 import { checkTensors } from "../tensors.ts";
+import { checkGate } from "./checks.ts";
 import type { RecurrenceCase } from "./run.ts";
 import {
   runFamily,
@@ -31,7 +32,8 @@ function family(
   beta: Tensor,
   { householders = 1 }: Householders,
 ): RecurrenceCase {
-  checkTensors(ACTION, { q, k, g, beta });
+  checkTensors(ACTION, { q, k, beta });
+  checkGate(ACTION, g, [3]);
   if (!Number.isSafeInteger(householders) || householders < 1) {
     throw new RangeError(
       `Cannot ${ACTION} as householders must be an integer >= 1: householders is ${

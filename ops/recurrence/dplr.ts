@@ -1,5 +1,6 @@
 import type { Tensor } from "../../gpu/tensor.ts";
 import { checkTensors } from "../tensors.ts";
+import { checkGate } from "./checks.ts";
 import {
   runFamily,
   type StateOptions,
@@ -39,7 +40,8 @@ export function dplr<T extends "f32" | "f16">(
   g: Tensor,
   options: StateOptions = {},
 ): StateResult<T> {
-  checkTensors(DPLR.action, { a, b, g });
+  checkTensors(DPLR.action, { a, b });
+  checkGate(DPLR.action, g, [4]);
   return runFamily(DPLR, { tensors: [q, k, v], set: { a, b, g } }, options);
 }
 
@@ -69,7 +71,8 @@ export function dplrStep<T extends "f32" | "f16">(
   g: Tensor,
   options: StepOptions = {},
 ): Tensor<T> {
-  checkTensors(DPLR.action, { a, b, g });
+  checkTensors(DPLR.action, { a, b });
+  checkGate(DPLR.action, g, [4]);
   return stepFamily(DPLR, state, { tensors: [q, k, v], set: { a, b, g } }, options);
 }
 
@@ -101,7 +104,8 @@ export function rwkv7<T extends "f32" | "f16">(
   b: Tensor,
   options: StateOptions = {},
 ): StateResult<T> {
-  checkTensors(RWKV7.action, { w, a, b });
+  checkTensors(RWKV7.action, { a, b });
+  checkGate(RWKV7.action, w, [4], "w");
   const call = { tensors: [r, k, v], set: { a, b, g: w } } as const;
   return runFamily(RWKV7, call, { scale: 1, ...options });
 }
@@ -132,7 +136,8 @@ export function rwkv7Step<T extends "f32" | "f16">(
   b: Tensor,
   options: StepOptions = {},
 ): Tensor<T> {
-  checkTensors(RWKV7.action, { w, a, b });
+  checkTensors(RWKV7.action, { a, b });
+  checkGate(RWKV7.action, w, [4], "w");
   const call = { tensors: [r, k, v], set: { a, b, g: w } } as const;
   return stepFamily(RWKV7, state, call, { scale: 1, ...options });
 }

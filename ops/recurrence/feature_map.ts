@@ -2,7 +2,7 @@ import { record } from "../../gpu/runtime.ts";
 import type { Tensor } from "../../gpu/tensor.ts";
 import type { FeatureMap as KernelFeatureMap } from "../../kernels/recurrence/features.ts";
 import { hedgehogProblem, launchHedgehog } from "./hedgehog.ts";
-import { oneOf } from "./problem.ts";
+import { oneOf } from "../options.ts";
 
 /** φ of linear attention: what is applied to queries and keys. */
 export type FeatureMap = "identity" | "elu1" | "relu" | "exp" | "taylor2" | "hedgehog";

@@ -5,14 +5,8 @@ import type { Inputs } from "../../kernels/recurrence/inputs.ts";
 import { areCopyable, checkElem, checkScale } from "../attention/sizes.ts";
 import { checkDType, checkShape, checkTensors } from "../tensors.ts";
 import type { FeatureMap } from "./feature_map.ts";
-import {
-  checkEps,
-  checkFlags,
-  checkSizes,
-  type InputRows,
-  inputRows,
-  type RecurrenceProblem,
-} from "./problem.ts";
+import { checkEps, checkFlags } from "../options.ts";
+import { checkSizes, type InputRows, inputRows, type RecurrenceProblem } from "./problem.ts";
 
 /** Options of {@linkcode linearAttentionFull}. */
 export interface LinearAttentionFullOptions {

@@ -1,5 +1,5 @@
 import type { Tensor } from "../../gpu/tensor.ts";
-import { checkTensors } from "../tensors.ts";
+import { checkGate } from "./checks.ts";
 import {
   runFamily,
   type StateOptions,
@@ -126,13 +126,4 @@ export function glaStep<T extends "f32" | "f16">(
   const { gv } = options;
   const set = { g, ...(gv && { gv }) };
   return stepFamily(GATED, state, { tensors: [q, k, v], set }, options, ["gv"]);
-}
-
-/** Checks that the gate is there, with as many axes as the family has. */
-function checkGate(action: string, g: Tensor, ranks: readonly number[]): void {
-  checkTensors(action, { g });
-  if (ranks.includes(g.shape.length)) return;
-  throw new TypeError(
-    `Cannot ${action} as g must have ${ranks.join(" or ")} axes: g is [${g.shape}]`,
-  );
 }

@@ -1,8 +1,7 @@
 import type { Gpu } from "../../gpu/device.ts";
 import { kindOf } from "../../gpu/dtype.ts";
-import { hostCopyOf } from "../../gpu/host_copy.ts";
 import { checkOptionNames } from "../../gpu/options.ts";
-import { Tensor } from "../../gpu/tensor.ts";
+import type { Tensor } from "../../gpu/tensor.ts";
 import type { BetaForm, Erase, GateForm, GateShape } from "../../kernels/recurrence/config.ts";
 import { featureDim, type FeatureMap } from "../../kernels/recurrence/features.ts";
 import {
@@ -20,8 +19,10 @@ import {
   checkShared,
   checkTensors,
 } from "../tensors.ts";
-
-import type { RecurrenceOptions, RecurrenceState } from "./options.ts";
+import { checkEps, checkFlags, oneOf } from "../options.ts";
+import { boundsOf } from "../sequences.ts";
+import { checkBonus, checkErase, checkState, GATES, gateShape, statesOf } from "./checks.ts";
+import type { RecurrenceOptions } from "./options.ts";
 
 /** An input that is there: its storage, and its rows for each token, or in all. */
 export interface InputRows {
@@ -217,160 +218,4 @@ export function checkSizes(form: RecurrenceForm, q: Tensor, k: Tensor, v: Tensor
     );
   }
   return { batch, length, qHeads, kHeads, heads, dim, keyDim, valueDim };
-}
-
-/** Checks what is erased: the delta rule, or a pair of vectors. */
-function checkErase(action: string, options: RecurrenceOptions, sizes: Sizes): void {
-  const { beta, p, a, b, gv, u, normalize } = options;
-  const { batch, length, heads, kHeads, keyDim } = sizes;
-  const given = Object.entries({ beta, p, a, b, gv, u }).filter(([, tensor]) =>
-    tensor !== undefined
-  );
-  const names = given.map(([name]) => name).join(", ");
-  if ((a === undefined) !== (b === undefined)) {
-    throw new TypeError(`Cannot ${action} as a and b come together: given are ${names}`);
-  }
-  if (a !== undefined && (beta !== undefined || p !== undefined)) {
-    throw new TypeError(
-      `Cannot ${action} as a and b exclude beta and p, the delta rule: given are ${names}`,
-    );
-  }
-  if (p !== undefined && beta === undefined) {
-    throw new TypeError(`Cannot ${action} as p needs beta: given are ${names}`);
-  }
-  const erases = a !== undefined || beta !== undefined;
-  if (erases && (gv !== undefined || u !== undefined || normalize === true)) {
-    throw new TypeError(
-      `Cannot ${action} as gv, u and normalize go with no erase: given are ${
-        normalize === true ? `${names}, normalize` : names
-      }`,
-    );
-  }
-  if (beta !== undefined) checkShape(action, "beta", beta, [batch, length, heads]);
-  for (const [name, tensor] of Object.entries({ p, a, b })) {
-    if (tensor === undefined) continue;
-    const shapes = [kHeads, heads].map((own) => [batch, length, own, keyDim]);
-    checkShape(action, name, tensor, ...shapes);
-  }
-}
-
-/** The input that holds gates of a shape. */
-const GATES: Readonly<Record<GateShape, InputName>> = {
-  ...{ none: "g", head: "headGate", token: "g", channel: "gk", forget: "k", step: "g" },
-};
-
-function gateShape(action: string, g: Tensor, { batch, length, heads, keyDim }: Sizes): GateShape {
-  const shapes: Record<Exclude<GateShape, "none" | "forget" | "step">, number[]> = {
-    head: [heads],
-    token: [batch, length, heads],
-    channel: [batch, length, heads, keyDim],
-  };
-  for (const [gate, shape] of Object.entries(shapes)) {
-    if (String(g.shape) === String(shape)) return gate as GateShape;
-  }
-  throw new TypeError(
-    `Cannot ${action} as g must be [HV] = [${shapes.head}], [B, T, HV] = [${shapes.token}] or [B, T, HV, K] = [${shapes.channel}]: g is [${g.shape}]`,
-  );
-}
-
-function checkBonus(action: string, u: Tensor, heads: number, keyDim: number): void {
-  const [own, dim] = u.shape;
-  if (u.shape.length === 2 && own >= 1 && heads % own === 0 && dim === keyDim) return;
-  throw new TypeError(
-    `Cannot ${action} as u must be [H, K] with H a divisor of ${heads} and K = ${keyDim}: u is [${u.shape}]`,
-  );
-}
-
-function statesOf(
-  action: string,
-  initialState: unknown,
-  normalize: boolean,
-): Record<string, Tensor> {
-  if (initialState === undefined) return {};
-  if (!normalize) return { initialState: initialState as Tensor };
-  if (
-    typeof initialState === "object" && initialState !== null && !(initialState instanceof Tensor)
-  ) {
-    const { s, z } = initialState as RecurrenceState;
-    return { "initialState.s": s, "initialState.z": z };
-  }
-  throw new TypeError(
-    `Cannot ${action} as initialState must be a record { s, z } where normalize is true: initialState is ${
-      kindOf(initialState)
-    }`,
-  );
-}
-
-function checkState(
-  action: string,
-  states: Readonly<Record<string, Tensor>>,
-  state: readonly number[],
-  sums: readonly number[],
-): void {
-  for (const [name, tensor] of Object.entries(states)) {
-    checkDType(action, name, tensor, ["f32"]);
-    checkShape(action, name, tensor, name.endsWith(".z") ? sums : state);
-    if (!areCopyable([tensor])) {
-      throw new TypeError(
-        `Cannot ${action} as the buffer of ${name} must have COPY_SRC usage: it has not`,
-      );
-    }
-  }
-}
-
-/** Checks what is added to a divisor. */
-export function checkEps(action: string, eps: unknown): void {
-  if (typeof eps === "number" && eps >= 0 && Number.isFinite(Math.fround(eps))) return;
-  throw new RangeError(
-    `Cannot ${action} as eps must be a finite f32 >= 0: eps is ${kindOf(eps)}`,
-  );
-}
-
-/** Checks options that are true or false. */
-export function checkFlags(action: string, flags: Readonly<Record<string, unknown>>): void {
-  for (const [name, value] of Object.entries(flags)) {
-    if (typeof value === "boolean") continue;
-    throw new TypeError(
-      `Cannot ${action} as ${name} must be true or false: ${name} is ${kindOf(value)}`,
-    );
-  }
-}
-
-/** Where sequences begin and end among all tokens: batch entries, or what `cuSeqlens` cuts. */
-export function boundsOf(
-  action: string,
-  batch: number,
-  length: number,
-  cuSeqlens: Tensor | undefined,
-): number[] {
-  if (cuSeqlens === undefined) return Array.from({ length: batch + 1 }, (_, b) => b * length);
-  if (batch !== 1) {
-    throw new TypeError(
-      `Cannot ${action} as cuSeqlens needs a batch of 1: current batch is ${batch}`,
-    );
-  }
-  checkDType(action, "cuSeqlens", cuSeqlens, ["i32"]);
-  checkRank(action, "cuSeqlens", cuSeqlens, ["N + 1"]);
-  const data = hostCopyOf(cuSeqlens);
-  if (data === undefined) {
-    throw new TypeError(
-      `Cannot ${action} as cuSeqlens must be made from data by gpu.tensor(), for plans depend on it: it was computed or wrapped`,
-    );
-  }
-  const bounds = [...data];
-  const falls = bounds.findIndex((bound, n) => n > 0 && bound < bounds[n - 1]);
-  if (bounds.length >= 1 && bounds[0] === 0 && bounds[bounds.length - 1] === length && falls < 0) {
-    return bounds;
-  }
-  throw new RangeError(
-    `Cannot ${action} as cuSeqlens must rise from 0 to T = ${length}: cuSeqlens is [${bounds}]`,
-  );
-}
-
-/** Checks an option against its values. */
-export function oneOf<T>(action: string, name: string, value: T, allowed: readonly T[]): void {
-  if (allowed.includes(value)) return;
-  throw new RangeError(
-    `Cannot ${action} as ${name} must be one of ${allowed.join(", ")}: ${name} is ${kindOf(value)}`,
-  );
 }

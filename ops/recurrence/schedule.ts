@@ -80,23 +80,27 @@ function blockTokens(problem: RecurrenceProblem, lanes: number): number {
   return Math.min(lanes, keyDim * Math.max(1, qHeads / heads) <= 128 ? 8 : 4);
 }
 
-function workgroupSchedules(
-  { keyDim, valueDim, gate, qHeads, heads }: RecurrenceProblem,
-  { limits }: PlanDevice,
-): TiledRecurrence[] {
-  const wanted = 2 ** Math.ceil(Math.log2(Math.ceil(valueDim / 4)));
+function workgroupSchedules(problem: RecurrenceProblem, { limits }: PlanDevice): TiledRecurrence[] {
+  const wanted = 2 ** Math.ceil(Math.log2(Math.ceil(problem.valueDim / 4)));
   const lanes = Math.min(64, Math.max(8, wanted));
-  const rows = 1 + (gate === "channel" || gate === "forget" ? 1 : 0) + Math.max(1, qHeads / heads);
-  const bytes = rows * 16 * Math.ceil(keyDim / 4) + 4;
-  const tokens = Math.min(
-    16,
-    lanes,
-    Math.floor((limits.maxComputeWorkgroupStorageSize - 64) / bytes),
-  );
+  const fitting = Math.floor((limits.maxComputeWorkgroupStorageSize - 64) / stagedBytes(problem));
+  const tokens = Math.min(16, lanes, fitting);
   if (tokens < 1) return [];
   return [
     { kind: "tiled", exchange: "workgroup", lanes, columns: 1, tokens, source: "buffer" },
   ];
+}
+
+/** Workgroup memory of a token's rows: its key, queries, decays, and what erases. */
+function stagedBytes({ keyDim, gate, qHeads, heads, erase, inputs }: RecurrenceProblem): number {
+  const group = Math.max(1, qHeads / heads);
+  const rows = [
+    gate === "channel" || gate === "forget",
+    inputs.p !== undefined || inputs.eraseGate !== undefined,
+    erase === "pair",
+  ].filter((there) => there).length;
+  const scalars = 2 + (inputs.u ? group : 0); // the gate, beta and what the bonus adds
+  return 16 * Math.ceil(keyDim / 4) * (1 + group + rows) + 4 * scalars;
 }
 
 function sources(problem: RecurrenceProblem, device: PlanDevice): InputSource[] {

@@ -1,6 +1,8 @@
 import type { Tensor } from "../../gpu/tensor.ts";
 import {
   type CheckedScan,
+  hgrnProblem,
+  hgrnStepProblem,
   logCumsumExpProblem,
   type ScanOptions,
   scanProblem,
@@ -12,7 +14,7 @@ import { runScan } from "./run.ts";
 
 export type { ScanOptions, SoftmaxScanOptions, SoftmaxScanState, TimeOptions } from "./problem.ts";
 
-/** What {@linkcode scan} and {@linkcode logCumsumExp} return. */
+/** What {@linkcode scan}, {@linkcode hgrn} and {@linkcode logCumsumExp} return. */
 export interface ScanResult<T extends "f32" | "f16"> {
   /** The value behind each token, `[B, T, …]`, in the dtype of b or x. */
   out: Tensor<T>;
@@ -60,6 +62,75 @@ export function scan<T extends "f32" | "f16">(
   options: ScanOptions = {},
 ): ScanResult<T> {
   return runChannels(scanProblem(a, b, options), { a, b }, b, options);
+}
+
+/**
+ * The recurrence of HGRN: h_t = e^{g_t} h_{t-1} + x_t in each channel.
+ *
+ * g is the natural logarithm of the forget gate: 0 keeps, −88 and less clear what came before, −∞ among
+ * them. x is all that a token adds, the paper's (1 − e^{g_t}) i_t; nothing is multiplied here, and out
+ * is h itself, before the paper's output gate. It is `scan` with the decays e^g, which are computed on
+ * load. Legend: B batch, T tokens, N sequences. Values are f32 inside.
+ *
+ * Definition: Qin et al., "Hierarchically Gated Recurrent Neural Network for Sequence Modeling" (2023).
+ *
+ * @typeParam T storage of x
+ * @param x what is added, `[B, T, …]` with any axes behind the time
+ * @param g gates, of the same shape, f32 or f16
+ * @param options initial and final values, sequences and their direction, mode
+ * @returns new tensors; the work is recorded and runs at the next `read()` or `submit()`
+ * @throws TypeError if a tensor, shape, dtype or option does not fit
+ * @throws RangeError if a value is out of range
+ *
+ * @example A moving average
+ * ```ts
+ * import { hgrn, requestGpu } from "@tessera/kernels";
+ * import { assertAlmostEquals } from "@std/assert";
+ * using gpu = await requestGpu();
+ * const g = gpu.tensor(Float32Array.of(-Math.LN2, -Math.LN2), [1, 2, 1]);
+ * const x = gpu.tensor(Float32Array.of(0.5 * 8, 0.5 * 6), [1, 2, 1]);
+ * const { out } = hgrn(x, g);
+ * assertAlmostEquals((await out.read())[1], 0.5 * 4 + 0.5 * 6, 1e-5);
+ * ```
+ */
+export function hgrn<T extends "f32" | "f16">(
+  x: Tensor<T>,
+  g: Tensor,
+  options: ScanOptions = {},
+): ScanResult<T> {
+  return runChannels(hgrnProblem(x, g, options), { x, g }, x, options);
+}
+
+/**
+ * The next token of `hgrn`, in place; or the next few.
+ *
+ * @typeParam T storage of x
+ * @param state f32 `[B, …]`: the value before the token, then the one behind it
+ * @param x what is added, `[B, 1, …]`
+ * @param g gates, of the same shape, f32 or f16
+ * @returns `[B, 1, …]`
+ * @throws TypeError if a tensor, shape or dtype does not fit
+ *
+ * @example A sum that halves with each token
+ * ```ts
+ * import { hgrnStep, requestGpu } from "@tessera/kernels";
+ * import { assertAlmostEquals } from "@std/assert";
+ * using gpu = await requestGpu();
+ * const state = gpu.tensor(Float32Array.of(8), [1, 1]);
+ * const g = gpu.tensor(Float32Array.of(-Math.LN2), [1, 1, 1]);
+ * hgrnStep(state, gpu.tensor(Float32Array.of(1), [1, 1, 1]), g);
+ * assertAlmostEquals((await state.read())[0], 0.5 * 8 + 1, 1e-5);
+ * ```
+ */
+export function hgrnStep<T extends "f32" | "f16">(
+  state: Tensor<"f32">,
+  x: Tensor<T>,
+  g: Tensor,
+): Tensor<T> {
+  const checked = hgrnStepProblem(state, x, g);
+  const axes = { state: x.shape.slice(2) };
+  const inputs = { x, g };
+  return runScan(checked, { inputs, like: x, initial: { state }, axes, inPlace: true }).out;
 }
 
 /**

@@ -52,6 +52,7 @@ export function rowsOf(
     a: row,
     b: row,
     x: row,
+    g: row,
     s: { rows: heads, width: 1 },
     v: row,
     out: row,

@@ -4,7 +4,8 @@ import { checkOptionNames } from "../../gpu/options.ts";
 import { Tensor } from "../../gpu/tensor.ts";
 import type { ScanKind } from "../../kernels/scan/element.ts";
 import type { SequenceOptions } from "../recurrence/options.ts";
-import { boundsOf, checkFlags, oneOf } from "../recurrence/problem.ts";
+import { checkFlags, oneOf } from "../options.ts";
+import { boundsOf } from "../sequences.ts";
 import { checkDType, checkRank, checkShape, checkTensors } from "../tensors.ts";
 
 /** Options that all scans share. */
@@ -18,11 +19,11 @@ export interface TimeOptions
   chunkSize?: 16 | 32 | 64 | 128 | 256;
 }
 
-/** Options of {@linkcode scan} and {@linkcode logCumsumExp}. */
+/** Options of {@linkcode scan}, {@linkcode hgrn} and {@linkcode logCumsumExp}. */
 export interface ScanOptions extends TimeOptions {
   /**
    * The value before the first token of each sequence, f32 `[N, …]`; that of no token by default, 0
-   * for `scan` and −∞ for `logCumsumExp`.
+   * for `scan` and `hgrn`, −∞ for `logCumsumExp`.
    */
   initialState?: Tensor<"f32">;
 }
@@ -54,7 +55,7 @@ export interface ScanProblem {
   readonly width: number;
   /** Storage of b, x or v, and of out. */
   readonly elem: "f32" | "f16";
-  /** Storage of a or s. */
+  /** Storage of a, g or s. */
   readonly weightElem: "f32" | "f16";
   readonly initial: boolean;
   readonly final: boolean;
@@ -92,14 +93,46 @@ const CHUNK_SIZES: readonly number[] = [16, 32, 64, 128, 256];
 /** Validates the arguments of a linear scan. */
 export function scanProblem(a: Tensor, b: Tensor, options: ScanOptions): CheckedScan {
   const action = "compute a scan";
-  const call = { action, inputs: { a, b }, options, states: stateOf(action, options) };
+  const states = stateOf(action, options);
+  return linearProblem("scan", { action, inputs: { a, b }, options, states }, {
+    added: "b",
+    kept: "a",
+  });
+}
+
+const HGRN_ACTION = "compute HGRN";
+
+/** Validates the arguments of HGRN. */
+export function hgrnProblem(x: Tensor, g: Tensor, options: ScanOptions): CheckedScan {
+  const states = stateOf(HGRN_ACTION, options);
+  const call = { action: HGRN_ACTION, inputs: { x, g }, options, states };
+  return linearProblem("hgrn", call, { added: "x", kept: "g" });
+}
+
+/** Validates the arguments of a step of HGRN. */
+export function hgrnStepProblem(state: Tensor, x: Tensor, g: Tensor): CheckedScan {
+  const options = { finalState: true, mode: "loop" } as const;
+  const call = { action: HGRN_ACTION, inputs: { x, g }, options, states: { state } };
+  return linearProblem("hgrn", call, { added: "x", kept: "g" });
+}
+
+/** Validates two inputs of one shape: what tokens add, and what they keep of what came before. */
+function linearProblem(
+  kind: "scan" | "hgrn",
+  call: ScanCall,
+  { added, kept }: { readonly added: string; readonly kept: string },
+): CheckedScan {
+  const { action, inputs } = call;
   const gpu = checkCall(call);
-  checkChannels(action, "a", a);
-  checkShape(action, "b", b, a.shape);
-  const [batch, length, ...axes] = a.shape;
-  const sequences = checkSequences(call, [batch, length], { initialState: axes });
-  const elems = { elem: elemOf(action, "b", b), weightElem: elemOf(action, "a", a) };
-  return { problem: { kind: "scan", heads: 1, width: volume(axes), ...elems, ...sequences }, gpu };
+  const [[first, { shape }], [second, other]] = Object.entries(inputs);
+  checkChannels(action, first, inputs[first]);
+  checkShape(action, second, other, shape);
+  const [batch, length, ...axes] = shape;
+  const states = Object.keys(call.states).map((name) => [name, axes]);
+  const sequences = checkSequences(call, [batch, length], Object.fromEntries(states));
+  const elem = elemOf(action, added, inputs[added]);
+  const weightElem = elemOf(action, kept, inputs[kept]);
+  return { problem: { kind, heads: 1, width: volume(axes), elem, weightElem, ...sequences }, gpu };
 }
 
 /** Validates the arguments of running sums of exponentials. */

@@ -12,12 +12,14 @@ interface ScanTensors<T extends "f32" | "f16", S extends string> {
   readonly initial: Readonly<Record<S, Tensor>> | undefined;
   /** Axes behind `[N]` of the parts of a state. */
   readonly axes: Readonly<Record<S, readonly number[]>>;
+  /** Whether `initial` receives the state behind the last token, too. */
+  readonly inPlace?: boolean;
 }
 
 /** Plans and records a scan. */
 export function runScan<T extends "f32" | "f16", S extends string>(
   { problem, gpu }: CheckedScan,
-  { inputs, like, initial, axes }: ScanTensors<T, S>,
+  { inputs, like, initial, axes, inPlace = false }: ScanTensors<T, S>,
 ): { out: Tensor<T>; final?: Record<S, Tensor<"f32">> } {
   const plan = planScan(problem, gpu);
   return record(gpu, problem.kind, (operation) => {
@@ -26,13 +28,14 @@ export function runScan<T extends "f32" | "f16", S extends string>(
     const names = Object.keys(axes) as S[];
     const picked = <V>(pick: (name: S) => V): Record<S, V> =>
       Object.fromEntries(names.map((name) => [name, pick(name)])) as Record<S, V>;
-    const final = problem.final
+    const given = initial && picked((name) => initial[name]);
+    const final = problem.final && !inPlace
       ? picked((name) => gpu.empty([rows, ...axes[name]], "f32"))
       : undefined;
     launchScan(operation, {
       ...{ problem, plan, inputs, outputs: { out } },
-      initial: initial ? picked((name) => initial[name]) : null,
-      final: final ?? null,
+      initial: given ?? null,
+      final: (inPlace ? given : final) ?? null,
       limits: gpu.limits,
     });
     return { out, ...(final && { final }) };

@@ -17,6 +17,9 @@ const hedgehogWeights = hostTensor("f32", [2, 2, 6, 9], () => random.normal() / 
 const [x, y] = [normal(1, 9, 2, 3), normal(1, 9, 2, 3)];
 const initialState = { s: normal(1, 2, 10, 8), z: hostTensor("f32", [1, 2, 10], () => 1) };
 const lightNetState = { s: normal(1, 2, 8, 8), z: normal(1, 2, 8) };
+const [weight, bias, tail] = [normal(3, 4), normal(3), normal(2, 3, 3)];
+const [sequence, normalState] = [normal(2, 9, 3), normal(1, 2, 8)];
+const silu = { activation: "silu" } as const;
 const options = { finalState: true };
 
 /** What each operator reads, the other options, and what it must write. */
@@ -68,6 +71,16 @@ const OPERATORS = {
     { r: q, k, v, w, u },
     { scale: 1 },
     () => reference.rwkv6(q, k, v, w, u, { scale: 1, ...options }),
+  ],
+  hgrn: [
+    { x: v, g: w, initialState: normalState },
+    { reverse: true },
+    () => reference.hgrn(v, w, { reverse: true, initialState: normalState, ...options }),
+  ],
+  causalConv1d: [
+    { x: sequence, weight, bias, state: tail },
+    { activation: "silu" },
+    () => reference.causalConv1d(sequence, weight, { ...silu, bias, state: tail, ...options }),
   ],
 } as const;
 

@@ -8,9 +8,11 @@ import { naiveAttention } from "../../kernels/attention/naive.ts";
 import { splitAttention } from "../../kernels/attention/split.ts";
 import { subgroupAttention } from "../../kernels/attention/subgroup.ts";
 import { workgroupAttention, type WorkgroupTile } from "../../kernels/attention/workgroup.ts";
+import { causalConv, type CausalConvConfig } from "../../kernels/conv/causal.ts";
 import { naiveNeighborhood } from "../../kernels/neighborhood/naive.ts";
 import type { NeighborhoodConfig } from "../../kernels/neighborhood/pattern.ts";
 import { type CarryConfig, recurrenceCarry } from "../../kernels/recurrence/carry.ts";
+import { recurrenceCarryMatrix } from "../../kernels/recurrence/carry_matrix.ts";
 import type { RecurrenceConfig } from "../../kernels/recurrence/config.ts";
 import { type HedgehogConfig, hedgehogFeatures } from "../../kernels/recurrence/hedgehog.ts";
 import { hasBlocks } from "../../kernels/recurrence/blocks.ts";
@@ -22,6 +24,11 @@ import { scanCarry } from "../../kernels/scan/carry.ts";
 import { ELEMENTS, type ScanKind } from "../../kernels/scan/element.ts";
 import { scanStates } from "../../kernels/scan/states.ts";
 import { scanWalk } from "../../kernels/scan/walk.ts";
+import { selectiveCarry } from "../../kernels/selective_scan/carry.ts";
+import type { SelectiveConfig } from "../../kernels/selective_scan/config.ts";
+import { naiveSelective } from "../../kernels/selective_scan/naive.ts";
+import { selectivePairs } from "../../kernels/selective_scan/pairs.ts";
+import { selectiveWalk } from "../../kernels/selective_scan/walk.ts";
 
 // Dawn's null back end: Chrome's compiler without a GPU. The process crashes if the object that
 // create() returns is collected, so it stays in this variable.
@@ -293,6 +300,11 @@ const RECURRENCE: RecurrenceConfig = {
   group: 1,
   gate: "none",
   featureMap: "identity",
+  gateForm: "log",
+  erase: "none",
+  betaForm: "plain",
+  l2norm: false,
+  substeps: 1,
   softplus: false,
   normalize: false,
   reverse: false,
@@ -318,6 +330,24 @@ const RECURRENCE_OPTIONS: readonly Partial<RecurrenceConfig>[] = [
   { normalize: true },
   { inputs: { ...QKV, keyWeights: "f16" }, featureMap: "elu1" },
   { reverse: true, valueFirst: true, group: 2 },
+  { erase: "late", inputs: { ...QKV, beta: "f32" }, l2norm: true, betaForm: "twice" },
+  {
+    ...{ erase: "early", gate: "token", gateForm: "softplus" },
+    inputs: { ...QKV, beta: "f16", p: "f32", g: "f32", aLog: "f32", gateBias: "f16" },
+  },
+  {
+    ...{ erase: "late", gate: "channel", gateForm: "bounded" },
+    inputs: {
+      ...QKV,
+      gk: "f32",
+      aLog: "f32",
+      gateBiasRows: "f32",
+      eraseGate: "f32",
+      writeGate: "f16",
+    },
+  },
+  { erase: "pair", inputs: { ...QKV, p: "f32", b: "f32" } },
+  { erase: "late", inputs: { ...QKV, beta: "f32", g: "f32" }, gate: "token", substeps: 3 },
 ];
 
 /** All options together, in f16. */
@@ -340,12 +370,60 @@ const RECURRENCES: readonly RecurrenceConfig[] = [
 ];
 
 const PASSES: readonly LoopPass[] = [
-  { initial: false, final: false, outputs: true, decays: false, writes: true, center: false },
-  { initial: true, final: true, outputs: true, decays: false, writes: true, center: false },
-  { initial: true, final: false, outputs: true, decays: false, writes: true, center: false },
-  { initial: false, final: true, outputs: false, decays: true, writes: true, center: false },
-  { initial: true, final: false, outputs: true, decays: false, writes: false, center: false },
-  { initial: true, final: false, outputs: true, decays: false, writes: false, center: true },
+  {
+    initial: false,
+    final: false,
+    outputs: true,
+    decays: false,
+    writes: true,
+    center: false,
+    identity: false,
+  },
+  {
+    initial: true,
+    final: true,
+    outputs: true,
+    decays: false,
+    writes: true,
+    center: false,
+    identity: false,
+  },
+  {
+    initial: true,
+    final: false,
+    outputs: true,
+    decays: false,
+    writes: true,
+    center: false,
+    identity: false,
+  },
+  {
+    initial: false,
+    final: true,
+    outputs: false,
+    decays: true,
+    writes: true,
+    center: false,
+    identity: false,
+  },
+  {
+    initial: true,
+    final: false,
+    outputs: true,
+    decays: false,
+    writes: false,
+    center: false,
+    identity: false,
+  },
+  {
+    initial: true,
+    final: false,
+    outputs: true,
+    decays: false,
+    writes: false,
+    center: true,
+    identity: false,
+  },
 ];
 
 const LOOP_TILES: readonly LoopTile[] = [
@@ -366,6 +444,18 @@ for (const tile of LOOP_TILES) {
     );
   });
 }
+
+Deno.test("recurrenceCarryMatrix() compiles under Tint", async () => {
+  const sides = [[false, false], [true, false], [false, true], [true, true]];
+
+  await assertCompiles(
+    sides.flatMap(([initial, final]) =>
+      [true, false].map((valueFirst) =>
+        recurrenceCarryMatrix({ keyDim: 7, valueDim: 5, initial, final, valueFirst })
+      )
+    ),
+  );
+});
 
 Deno.test("recurrenceCarry() compiles under Tint", async () => {
   const sides = [[false, false], [true, false], [false, true], [true, true]];
@@ -444,6 +534,88 @@ Deno.test("scanStates() compiles under Tint with every scan, both ways", async (
       [1, 6, 8].flatMap((width) =>
         (["states", "elements"] as const).map((from) => scanStates({ kind, width, from }))
       )
+    ),
+  );
+});
+
+Deno.test("causalConv() compiles under Tint with every width, storage and state", async () => {
+  const base: CausalConvConfig = {
+    ...{ elem: "f32", weightElem: "f32", biasElem: null, channels: 8, width: 4, silu: false },
+    ...{ initial: false, final: false, inPlace: false },
+  };
+  const states = { initial: true, final: true };
+  const storage: readonly Partial<CausalConvConfig>[] = [
+    {},
+    { channels: 7, biasElem: "f32" },
+    { elem: "f16", weightElem: "f16", biasElem: "f16", silu: true },
+    { elem: "f16", channels: 5 },
+  ];
+
+  await assertCompiles(
+    storage.flatMap((stored) =>
+      [{}, { final: true }, states, { ...states, inPlace: true }].map((state) =>
+        causalConv({ ...base, ...stored, ...state })
+      )
+    ),
+  );
+  await assertCompiles([1, 2, 8].map((width) => causalConv({ ...base, width })));
+});
+
+/** All inputs of a selective scan, or those that it must have, in every storage. */
+const SELECTIVE: readonly (SelectiveConfig & { elem: "f32" | "f16" })[] = (["f32", "f16"] as const)
+  .flatMap((elem) => {
+    const required = { u: elem, delta: elem, rates: "f32", writes: elem, reads: elem } as const;
+    const all = { ...required, skip: "f16", outGate: elem, deltaBias: "f32" } as const;
+    return [{ channels: 8, states: 16 }, { channels: 7, states: 5 }, { channels: 1, states: 1 }]
+      .flatMap((sizes) => [
+        { elem, ...sizes, inputs: required, softplus: false, reverse: false },
+        { elem, ...sizes, inputs: all, softplus: true, reverse: true },
+      ]);
+  });
+
+Deno.test("selectiveWalk() compiles under Tint with every layout, storage and pass", async () => {
+  const tiles = [
+    { exchange: "subgroup", lanes: 8, tokens: 8 },
+    { exchange: "workgroup", lanes: 64, tokens: 16 },
+  ] as const;
+  const passes = [
+    { initial: false, final: false, outputs: true },
+    { initial: true, final: true, outputs: true },
+    { initial: false, final: true, outputs: false },
+  ];
+
+  await assertCompiles(
+    SELECTIVE.flatMap((config) =>
+      tiles.flatMap((tile) =>
+        passes.flatMap((pass) =>
+          (["buffer", "texture"] as const).flatMap((source) =>
+            ([1, 4] as const).map((own) =>
+              selectiveWalk({ ...config, ...tile, ...pass, source, own })
+            )
+          )
+        )
+      )
+    ),
+  );
+});
+
+Deno.test("selectivePairs() compiles under Tint with every storage", async () => {
+  await assertCompiles(
+    (["f32", "f16"] as const).flatMap((skip) =>
+      (["f32", "f16"] as const).map((deltaBias) => selectivePairs({ skip, deltaBias, channels: 7 }))
+    ),
+  );
+});
+
+Deno.test("naiveSelective() and selectiveCarry() compile under Tint with every storage", async () => {
+  const sides = [[false, false], [true, false], [false, true], [true, true]];
+
+  await assertCompiles(
+    SELECTIVE.flatMap((config) =>
+      sides.flatMap(([initial, final]) => [
+        naiveSelective({ ...config, initial, final }),
+        selectiveCarry({ ...config, initial, final }),
+      ])
     ),
   );
 });

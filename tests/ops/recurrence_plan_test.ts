@@ -310,10 +310,15 @@ Deno.test("recurrenceSchedules() loads as many tokens as workgroup memory holds"
 
   assertEquals(tokens(16384, {}), 16);
   // a token has rows of k and q, or of k, two q and gates
-  assertEquals(tokens(2048, {}), 15);
+  assertEquals(tokens(2048, {}), 14);
   assertEquals(tokens(2048, { qHeads: 4, gate: "channel" }), 7);
   assertEquals(tokens(16384, { keyDim: 256, qHeads: 4, gate: "channel" }), 3);
   assertEquals(tokens(16384, { keyDim: 256, qHeads: 32 }), undefined);
+  // and of what a pair erases
+  const { inputs } = problem();
+  const pair = { p: { elem: "f32", heads: 2 }, b: { elem: "f32", heads: 2 } } as const;
+  const erasing = { keyDim: 128, erase: "pair", inputs: { ...inputs, ...pair } } as const;
+  assertEquals(tokens(16384, erasing), 7);
 });
 
 Deno.test("planRecurrence() takes schedules by name or exchange, and refuses what does not fit", () => {

@@ -1,5 +1,5 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
-import { logCumsumExp, requestGpu, scan, softmaxScan, type Tensor } from "../../mod.ts";
+import { hgrn, logCumsumExp, requestGpu, scan, softmaxScan, type Tensor } from "../../mod.ts";
 import { scanProblem, softmaxScanProblem } from "../../ops/scan/problem.ts";
 import { adapter } from "../adapter.ts";
 
@@ -27,6 +27,7 @@ function bounds(...values: number[]): Tensor<"i32"> {
 /** The operators, what they do in messages, and arguments that they accept. */
 const OPERATORS = {
   scan: [scan, "compute a scan", () => ({ a: zeros([2, 6, 3]), b: zeros([2, 6, 3]) })],
+  hgrn: [hgrn, "compute HGRN", () => ({ x: zeros([2, 6, 3]), g: zeros([2, 6, 3]) })],
   logCumsumExp: [
     logCumsumExp,
     "compute running log-sum-exps",

@@ -2,7 +2,15 @@ import { assert, assertAlmostEquals, assertEquals } from "@std/assert";
 import { type HostTensor, hostTensor } from "../../cli/host_tensor.ts";
 import { Random } from "../../cli/random.ts";
 import { flattened, nested } from "../../cli/records.ts";
-import { type Gpu, logCumsumExp, requestGpu, scan, softmaxScan, type Tensor } from "../../mod.ts";
+import {
+  type Gpu,
+  hgrn,
+  logCumsumExp,
+  requestGpu,
+  scan,
+  softmaxScan,
+  type Tensor,
+} from "../../mod.ts";
 import * as reference from "../../reference/mod.ts";
 import { adapter } from "../adapter.ts";
 import { assertClose } from "../assert_close.ts";
@@ -16,8 +24,13 @@ function theGpu() {
   return shared;
 }
 
-const PARAMETERS = { scan: ["a", "b"], logCumsumExp: ["x"], softmaxScan: ["s", "v"] } as const;
-const KINDS = ["scan", "logCumsumExp", "softmaxScan"] as const;
+const PARAMETERS = {
+  scan: ["a", "b"],
+  hgrn: ["x", "g"],
+  logCumsumExp: ["x"],
+  softmaxScan: ["s", "v"],
+} as const;
+const KINDS = ["scan", "hgrn", "logCumsumExp", "softmaxScan"] as const;
 type Kind = typeof KINDS[number];
 
 const WAYS = { loop: { mode: "loop" }, chunk: { mode: "chunk", chunkSize: 16 } } as const;
@@ -30,7 +43,7 @@ interface Case {
   length: number;
   heads: number;
   width: number;
-  /** Storage of b, x and v, and of a and s. */
+  /** Storage of b, x and v, and of a, g and s. */
   dtype: "f32" | "f16";
   weightType: "f32" | "f16";
   /** Exponents and scores, 5 normal by default, and decays, 0.8 to 1. */
@@ -65,6 +78,10 @@ function inputsOf(kind: Kind, c: Case): Inputs {
     scan: {
       a: hostTensor(c.weightType, [...rows, c.width], decay),
       b: hostTensor(c.dtype, [...rows, c.width], normal),
+    },
+    hgrn: {
+      x: hostTensor(c.dtype, [...rows, c.width], normal),
+      g: hostTensor(c.weightType, [...rows, c.width], () => Math.log(c.decay(random))),
     },
     logCumsumExp: { x: hostTensor(c.dtype, [...rows, c.width], exponent) },
     softmaxScan: {
@@ -111,7 +128,7 @@ async function compute(
   );
   const packed = cuSeqlens && gpu.tensor(Int32Array.from(cuSeqlens), [cuSeqlens.length]);
   const options = { reverse, finalState, ...WAYS[way], ...(packed && { cuSeqlens: packed }) };
-  const results = call<Tensor>({ scan, logCumsumExp, softmaxScan }, kind, tensors, options);
+  const results = call<Tensor>({ scan, hgrn, logCumsumExp, softmaxScan }, kind, tensors, options);
   const outputs: Record<string, ArrayLike<number>> = {};
   for (const [name, tensor] of Object.entries(results)) outputs[name] = await tensor.read();
   for (const tensor of [...Object.values(tensors), ...Object.values(results)]) tensor.dispose();
@@ -178,7 +195,7 @@ testCase("one channel", { width: 1, heads: 1 });
 testCase("more channels than a workgroup has", { width: 270, length: 20 });
 testCase("f16", { dtype: "f16", weightType: "f16" });
 testCase("f16 of ragged channels", { dtype: "f16", weightType: "f16", width: 3, heads: 1 });
-testCase("f16 with decays and scores in f32", { dtype: "f16" }, ["scan", "softmaxScan"]);
+testCase("f16 with decays and scores in f32", { dtype: "f16" }, ["scan", "hgrn", "softmaxScan"]);
 testCase("one token", { length: 1 });
 testCase("no tokens", { length: 0 });
 testCase("no batch entries", { batch: 0 });
@@ -188,6 +205,9 @@ testCase("exponents of 1000 and -Infinity", { exponent: hard, initial: false }, 
 testCase("decays of 0 and of either sign", {
   decay: (random) => random.pick([0, -0.5, 1, 1]),
 }, ["scan"]);
+testCase("gates of -Infinity, 0 and above", {
+  decay: (random) => random.pick([0, 1e-40, 1, 1.1]),
+}, ["hgrn"]);
 
 for (const kind of KINDS) {
   for (const way of BOTH) {

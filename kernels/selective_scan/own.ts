@@ -1,0 +1,103 @@
+import { snakeCase } from "../../gpu/program.ts";
+import {
+  type Accessor,
+  elementReader,
+  elementWriter,
+  type InputSource,
+  reader,
+  type Rows,
+  writer,
+} from "../shared/rows.ts";
+import type { SelectiveTile } from "./config.ts";
+
+type Owned = Pick<SelectiveTile, "own">;
+
+/** WGSL, and the binding that it needs where it does anything. */
+export type Part = Accessor | { readonly code: string };
+
+/** `load_<name>(row, c)` of a tensor that is not there. */
+export function missingReader(name: string, type: "vec4f" | "Own"): Part {
+  return { code: `fn load_${snakeCase(name)}(row: u32, c: u32) -> ${type} { return ${type}(); }` };
+}
+
+/** Makes `load_<name>(row, c) -> Own`: the channels of an invocation, the c-th of its kind. */
+export function ownReader(rows: Rows, { own }: Owned, source: InputSource): Accessor {
+  if (own === 4) return reader(rows, source);
+  const id = snakeCase(rows.name);
+  const { binding, code } = elementReader(rows);
+  const load = `fn load_${id}(row: u32, c: u32) -> f32 { return element_${id}(row, c); }`;
+  return { binding, code: `${code}\n${load}` };
+}
+
+/** Makes `load_<name>(row, c) -> Own` of elements that are paired. */
+export function pairedReader(name: string, { own }: Owned): Part {
+  const id = snakeCase(name);
+  const pair = gathered({ own }, (channel) => `element_${id}(row, ${channel})`);
+  return { code: `fn load_${id}(row: u32, c: u32) -> Own { return ${pair}; }` };
+}
+
+/** Makes `store_<name>(row, c, x: Own)`. */
+export function ownWriter(rows: Rows, { own }: Owned): Accessor {
+  if (own === 4) return writer(rows);
+  const id = snakeCase(rows.name);
+  const { binding, code } = elementWriter(rows);
+  const store = `fn store_${id}(row: u32, c: u32, x: f32) { put_${id}(row, c, x); }`;
+  return { binding, code: `${code}\n${store}` };
+}
+
+/** `Own` and what is done to each of its channels, as WGSL. */
+export function ownCode({ own }: Owned): string {
+  const each = (f: (x: string) => string): string =>
+    own === 1 ? f("x") : `Own(${["x.x", "x.y", "x.z", "x.w"].map(f).join(", ")})`;
+  return /* wgsl */ `
+alias Own = ${own === 1 ? "f32" : "vec4f"}; // channels of an invocation
+
+fn channel_of(c: u32, i: u32) -> u32 { return min(${own}u * c + i, CHANNELS - 1u); }
+
+/// The rate of the n-th state of each channel, of exponents to base 2.
+fn rate_of(c: u32, n: u32) -> Own {
+  return LOG2E * ${gathered({ own }, (channel) => `element_rates(${channel}, n)`)};
+}
+
+fn own_decay(x: Own) -> Own { return exp2(max(x, Own(LOG2E * LEAST_GATE))); }
+
+fn own_softplus(x: Own) -> Own { return ${each((x) => `softplus(${x})`)}; }
+
+fn own_silu(x: Own) -> Own { return x * ${each((x) => `sigmoid(${x})`)}; }`;
+}
+
+/** `state_of(row, c, n)` and `keep_state(row, c, n, x)`: the n-th state of each channel. */
+export function stateAccessor({ own }: Owned, there: boolean): Part {
+  const [load, store] = [
+    "fn state_of(row: u32, c: u32, n: u32) -> Own",
+    "fn keep_state(row: u32, c: u32, n: u32, x: Own)",
+  ];
+  if (!there) return { code: `${load} { return Own(); }\n${store} {}` };
+  const at = (channel: string): string => `state[(row * CHANNELS + ${channel}) * STATES + n]`;
+  return {
+    binding: { name: "state", access: "read_write", type: "array<f32>" },
+    code: `${load} { return ${gathered({ own }, at)}; }\n${store} { ${scattered({ own }, at)} }`,
+  };
+}
+
+/** `keep_steps(row, c, x)`: the sum of the step sizes of each channel. */
+export function stepsAccessor({ own }: Owned, there: boolean): Part {
+  const store = "fn keep_steps(row: u32, c: u32, x: Own)";
+  if (!there) return { code: `${store} {}` };
+  const at = (channel: string): string => `steps[row * CHANNELS + ${channel}]`;
+  return {
+    binding: { name: "steps", access: "read_write", type: "array<f32>" },
+    code: `${store} { ${scattered({ own }, at)} }`,
+  };
+}
+
+function gathered({ own }: Owned, load: (channel: string) => string): string {
+  return `Own(${Array.from({ length: own }, (_, i) => load(`channel_of(c, ${i}u)`)).join(", ")})`;
+}
+
+function scattered({ own }: Owned, at: (channel: string) => string): string {
+  if (own === 1) return `${at("c")} = x;`;
+  return [0, 1, 2, 3].map((i) =>
+    `if 4u * c + ${i}u < CHANNELS { ${at(`(4u * c + ${i}u)`)} = x[${i}]; }`
+  ).join("\n  ");
+}

@@ -1,0 +1,75 @@
+import type { GpuLimits } from "../../gpu/limits.ts";
+import type { Operation } from "../../gpu/recorder.ts";
+import type { Tensor } from "../../gpu/tensor.ts";
+import { causalConv, CONV_THREADS } from "../../kernels/conv/causal.ts";
+import { type Bound, boundRows } from "../attention/bind.ts";
+import { once } from "../once.ts";
+import { hullOf } from "../segments.ts";
+import { type ConvPlan, reachOf } from "./plan.ts";
+import type { ConvProblem, ConvTensors } from "./problem.ts";
+
+/** One call on its way to the device. */
+export interface ConvLaunch {
+  readonly problem: ConvProblem;
+  readonly plan: ConvPlan;
+  readonly tensors: ConvTensors & { readonly out: Tensor; readonly newState: Tensor | undefined };
+  readonly limits: GpuLimits;
+}
+
+const programOf = once(causalConv);
+
+/** Records a planned call: an invocation for each run and four channels. */
+export function launchConv(operation: Operation, call: ConvLaunch): void {
+  const { problem, plan, limits } = call;
+  const { elem, weightElem, biasElem, channels, width, inPlace } = problem;
+  const stateful = width > 1; // filters of one tap have states of nothing
+  const program = programOf({
+    ...{ elem, weightElem, biasElem, channels, width, inPlace },
+    silu: problem.activation === "silu",
+    initial: stateful && problem.initial,
+    final: stateful && problem.final,
+  });
+  const words = plan.runs.flatMap(({ first, end, origin, state, last }) => [
+    ...[first, end, origin, 2 * state + Number(last)],
+  ]);
+  const runs = operation.table(Uint32Array.from(words));
+  const items = Math.ceil(channels / 4);
+  const step = limits.maxComputeWorkgroupsPerDimension * CONV_THREADS;
+  for (const [first, end] of plan.groups) {
+    const bound = boundTo(call, first, end);
+    const resources = Object.entries(bound).map(([name, { resource }]) => [name, resource]);
+    const params = Object.entries(bound).map(([name, { first }]) => [`${name}First`, first]);
+    for (let start = first * items; start < end * items; start += step) {
+      const next = Math.min(end * items, start + step);
+      operation.launch({
+        program,
+        resources: { runs, ...Object.fromEntries(resources) },
+        params: { start, end: next, ...Object.fromEntries(params) },
+        grid: [Math.ceil((next - start) / CONV_THREADS), 1, 1],
+      });
+    }
+  }
+}
+
+/** What a group of runs binds: the rows that it reads, those that it writes, and its states. */
+function boundTo(
+  { problem, plan, tensors, limits }: ConvLaunch,
+  first: number,
+  end: number,
+): Record<string, Bound> {
+  const { channels, width } = problem;
+  const { x, weight, bias, state, out, newState } = tensors;
+  const group = plan.runs.slice(first, end);
+  const alignment = { alignment: limits.minStorageBufferOffsetAlignment };
+  const reads = hullOf(group.map((run) => ({ ...run, first: reachOf(run, width) })));
+  const rows = [group[0].state * channels, (group[group.length - 1].state + 1) * channels] as const;
+  const states = (tensor: Tensor): Bound => boundRows(tensor, rows, width - 1, alignment);
+  return {
+    x: boundRows(x, reads, channels, alignment),
+    out: boundRows(out, hullOf(group), channels, alignment),
+    weight: { resource: { buffer: weight.buffer }, first: 0 },
+    ...(bias && { bias: { resource: { buffer: bias.buffer }, first: 0 } }),
+    ...(state && width > 1 && { state: states(state) }),
+    ...(newState && width > 1 && { newState: states(newState) }),
+  };
+}

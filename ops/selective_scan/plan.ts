@@ -1,0 +1,113 @@
+import { elementBytes } from "../../gpu/dtype.ts";
+import type { GpuLimits } from "../../gpu/limits.ts";
+import {
+  SELECTIVE_INPUTS,
+  SELECTIVE_NAMES,
+  selectiveWidth,
+} from "../../kernels/selective_scan/config.ts";
+import { naiveIterations } from "../../kernels/selective_scan/naive.ts";
+import { walkIterations } from "../../kernels/selective_scan/walk.ts";
+import type { PlanDevice } from "../attention/schedule.ts";
+import { chunksOf, type Round, roundsOf } from "../segments.ts";
+import type { SelectiveScanProblem } from "./problem.ts";
+import { chooseSelectiveSchedule, type SelectiveSchedule } from "./schedule.ts";
+
+/** How a selective scan will be computed; no GPU was touched. */
+export interface SelectivePlan {
+  readonly schedule: SelectiveSchedule;
+  readonly rounds: readonly Round[];
+}
+
+/** Invocations that fill a GPU: with fewer of them, chunks in parallel are worth reading twice. */
+const FULL = 32_768;
+
+/** Chooses schedule and mode, and cuts sequences where a driver would end a loop or refuse a binding. */
+export function planSelectiveScan(
+  problem: SelectiveScanProblem,
+  device: PlanDevice,
+): SelectivePlan {
+  const schedule = chooseSelectiveSchedule(problem, device);
+  const { bounds, reverse, length, initial, final } = problem;
+  const { limits } = device;
+  checkRows(problem, limits);
+  const sequences = bounds.slice(1).map((end, n) => ({ first: bounds[n], end, state: n }));
+  const chunk = chunked(problem, schedule, device);
+  const longest = chunk
+    ? tokensOfChunks(problem, limits)
+    : Math.min(tokensOfLoop(problem, schedule, limits), tokensOfBinding(problem, limits));
+  const tokens = Math.max(1, Math.floor(Math.min(longest, Math.max(1, length))));
+  const rounds = roundsOf(sequences, tokens, reverse).map((pieces) =>
+    chunk ? chunksOf(pieces, problem) : { pieces, chunks: null, chunkRanges: [] }
+  );
+  if (chunk || initial || final || rounds.length > 1) checkStates(problem, limits);
+  return { schedule, rounds };
+}
+
+/** Whether chunks are computed in parallel: asked for, or a device would otherwise idle. */
+function chunked(
+  { mode, bounds, channels, length, chunkSize }: SelectiveScanProblem,
+  schedule: SelectiveSchedule,
+  { adapter }: PlanDevice,
+): boolean {
+  if (schedule.kind === "naive") return false;
+  if (mode !== "auto") return mode === "chunk";
+  const invocations = (bounds.length - 1) * Math.ceil(channels / schedule.own);
+  return !adapter.software && length >= 4 * chunkSize && invocations < FULL;
+}
+
+/** Tokens that one loop walks before a driver would end it; a token of the baseline loops over N. */
+function tokensOfLoop(
+  problem: SelectiveScanProblem,
+  schedule: SelectiveSchedule,
+  { maxLoopIterations }: GpuLimits,
+): number {
+  const iterations = 0.9 * maxLoopIterations;
+  if (schedule.kind === "tiled") {
+    return Math.max(1, Math.floor(iterations / walkIterations(schedule))) * schedule.tokens;
+  }
+  const [token, states] = naiveIterations(problem);
+  return (iterations - states) / token;
+}
+
+/** Tokens whose rows one binding holds, of whatever tensor has the longest. */
+export function tokensOfBinding(
+  problem: SelectiveScanProblem,
+  { maxStorageBufferBindingSize: largest, minStorageBufferOffsetAlignment: alignment }: GpuLimits,
+): number {
+  const tokens = SELECTIVE_NAMES.map((name) => {
+    const elem = problem.inputs[name];
+    if (elem === undefined || SELECTIVE_INPUTS[name].per !== "token") return Infinity;
+    const row = selectiveWidth(name, problem) * elementBytes(elem);
+    // bindings start at whole rows that are aligned; row & -row is the power of two that divides it
+    return largest / row - alignment / Math.min(alignment, row & -row) + 1;
+  });
+  return Math.floor(Math.min(...tokens));
+}
+
+/** Tokens of a sequence whose chunks one binding holds, and one loop carries. */
+function tokensOfChunks(
+  { bounds, channels, states, chunkSize }: SelectiveScanProblem,
+  limits: GpuLimits,
+): number {
+  const sequences = Math.max(1, bounds.length - 1);
+  const held = limits.maxStorageBufferBindingSize / (4 * channels * states) / sequences;
+  const chunks = Math.min(held, 0.9 * limits.maxLoopIterations);
+  return Math.max(1, Math.floor(chunks)) * chunkSize;
+}
+
+/** The rows of a token are bound whole. */
+function checkRows(problem: SelectiveScanProblem, limits: GpuLimits): void {
+  if (tokensOfBinding(problem, limits) >= 1) return;
+  throw new RangeError(
+    `Cannot plan a selective scan as a token must fit one binding: it has ${problem.channels} channels, the device allows ${limits.maxStorageBufferBindingSize} bytes`,
+  );
+}
+
+/** States are bound whole. */
+function checkStates({ bounds, channels, states }: SelectiveScanProblem, limits: GpuLimits): void {
+  const bytes = 4 * (bounds.length - 1) * channels * states;
+  if (bytes <= limits.maxStorageBufferBindingSize) return;
+  throw new RangeError(
+    `Cannot plan a selective scan as the states of all sequences must fit one binding: they have ${bytes} bytes, the device allows ${limits.maxStorageBufferBindingSize}`,
+  );
+}
