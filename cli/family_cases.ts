@@ -78,7 +78,7 @@ const OWN: Readonly<Record<string, readonly Part[]>> = {
   mamba2: [
     {
       options: { dtSoftplus: true, dtLimits: [0.1, 2], stateLayout: "vk", scale: 0.25 },
-      tensors: { dtBias: {}, d: { axes: "HV V" }, z: {}, initialState: { axes: "N HV V K" } },
+      tensors: { d: { axes: "HV V" }, z: {}, initialState: { axes: "N HV V K" } },
     },
     { options: { dtSoftplus: true }, tensors: { dt: { draw: "normal" }, dtBias: {} } },
     { options: { dtLimits: [0.2, 0.6] }, tensors: { dt: { dtype: "f32" } }, dtype: "f16" },

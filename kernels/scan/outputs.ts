@@ -16,7 +16,7 @@ const NOTHING: ElementPart = { accessors: [], code: `${HEAD} {}` };
 
 function sums({ elem, width }: WalkConfig): ElementPart {
   return {
-    accessors: [writer({ name: "out", elem, width })],
+    accessors: [writer({ name: "out", elem, width, infinite: true })],
     code: `${HEAD} { store_out(row, c, output(sum)); }`,
   };
 }

@@ -24,6 +24,8 @@ export interface Rows {
   readonly name: string;
   readonly elem: Elem;
   readonly width: number;
+  /** Whether what is stored as f16 may be infinite: WGSL leaves open how that is packed. */
+  readonly infinite?: boolean;
 }
 
 /** Whether rows start on whole `vec4`s. */
@@ -86,7 +88,7 @@ function raggedLoad(id: string, width: number): string {
 }
 
 /** Makes `store_<name>(row, c, x: vec4f)`, the counterpart of {@linkcode reader}. */
-export function writer({ name, elem, width }: Rows): Accessor {
+export function writer({ name, elem, width, infinite = false }: Rows): Accessor {
   const id = snakeCase(name);
   const columns = Math.ceil(width / 4);
   const head = `fn store_${id}(row: u32, c: u32, x: vec4f) {`;
@@ -95,30 +97,45 @@ export function writer({ name, elem, width }: Rows): Accessor {
     return elem === "f32"
       ? accessor(name, "read_write", "array<vec4f>", [head, `  ${at} = x;`])
       : accessor(name, "read_write", "array<vec2u>", [
+        packing(id, infinite),
         head,
-        `  ${at} = vec2u(pack2x16float(x.xy), pack2x16float(x.zw));`,
+        `  ${at} = vec2u(pack_${id}(x.xy), pack_${id}(x.zw));`,
       ]);
   }
-  const { binding, code } = elementWriter({ name, elem, width });
+  const { binding, code } = elementWriter({ name, elem, width, infinite });
   const puts = ["x", "y", "z", "w"].map((x, i) => `  put_${id}(row, 4u * c + ${i}u, x.${x});`);
   return { binding, code: [code, head, ...puts, "}"].join("\n") };
 }
 
 /** Makes `put_<name>(row, d, x: f32)`, which ignores columns beyond the width. */
-export function elementWriter({ name, elem, width }: Rows): Accessor {
+export function elementWriter({ name, elem, width, infinite = false }: Rows): Accessor {
   const id = snakeCase(name);
   // neighbouring rows may share a word of two f16: each side replaces its own half
   const put = elem === "f32" ? [`  ${id}[e] = x;`] : [
     "  let shift = 16u * (e & 1u);",
     `  atomicAnd(&${id}[e >> 1u], ~(0xffffu << shift));`,
-    `  atomicOr(&${id}[e >> 1u], (pack2x16float(vec2f(x, 0.0)) & 0xffffu) << shift);`,
+    `  atomicOr(&${id}[e >> 1u], (pack_${id}(vec2f(x, 0.0)) & 0xffffu) << shift);`,
   ];
   return accessor(name, "read_write", elem === "f32" ? "array<f32>" : "array<atomic<u32>>", [
+    ...(elem === "f16" ? [packing(id, infinite)] : []),
     `fn put_${id}(row: u32, d: u32, x: f32) {`,
     `  if d >= ${width}u { return; }`,
     `  let e = (row - params.${id}_first) * ${width}u + d;`,
     ...put,
   ]);
+}
+
+/** `pack_<name>(x)`: two f16 as a word. */
+function packing(id: string, infinite: boolean): string {
+  const head = `fn pack_${id}(x: vec2f) -> u32 {`;
+  if (!infinite) return `${head} return pack2x16float(x); }`;
+  return `${head}
+  let words = pack2x16float(x);
+  var halves = vec2u(words & 0xffffu, words >> 16u);
+  halves = select(halves, vec2u(0x7c00u), x >= vec2f(65520.0));
+  halves = select(halves, vec2u(0xfc00u), x <= vec2f(-65520.0));
+  return halves.x | (halves.y << 16u);
+}`;
 }
 
 function accessor(name: string, access: Access, type: string, lines: string[]): Accessor {
