@@ -30,21 +30,55 @@ export function chunksOf(
   return { pieces, chunks, chunkRanges };
 }
 
+/** Sequences from the first token of each, and one past the last token of the last. */
+export function sequencesOf(bounds: readonly number[]): Segment[] {
+  return bounds.slice(1).map((end, n) => ({ first: bounds[n], end, state: n }));
+}
+
+/** How sequences are cut. */
+export interface Cut {
+  /** Tokens of a piece. */
+  readonly longest: number;
+  /** Tokens of a chunk, or null where pieces are walked whole. */
+  readonly chunkSize: number | null;
+  readonly reverse: boolean;
+}
+
 /** Sequences in rounds of pieces, each from the state that the round before left. */
 export function roundsOf(
-  sequences: readonly Segment[],
-  longest: number,
-  reverse: boolean,
-): Segment[][] {
+  bounds: readonly number[],
+  { longest, chunkSize, reverse }: Cut,
+): Round[] {
+  const sequences = sequencesOf(bounds);
   const cut = sequences.map((sequence) => inOrder(sequence, longest, reverse));
-  const count = Math.max(1, ...cut.map(({ length }) => length));
-  return Array.from({ length: count }, (_, round) =>
-    cut.flatMap((list, n) => {
+  const count = cut.reduce((most, { length }) => Math.max(most, length), 1);
+  return Array.from({ length: count }, (_, round) => {
+    const pieces = cut.flatMap((list, n) => {
       if (list[round] !== undefined) return [list[round]];
       // a sequence without tokens hands its state on, once
       const { end, state } = sequences[n];
       return round === 0 ? [{ first: end, end, state }] : [];
-    }));
+    });
+    return chunkSize === null
+      ? { pieces, chunks: null, chunkRanges: [] }
+      : chunksOf(pieces, { chunkSize, reverse });
+  });
+}
+
+/** What asks for chunks. */
+export interface ChunkWish {
+  readonly mode: "auto" | "chunk" | "loop";
+  readonly length: number;
+  readonly chunkSize: number;
+}
+
+/** Whether chunks are computed in parallel: asked for, or a GPU would idle without them. */
+export function wantsChunks(
+  { mode, length, chunkSize }: ChunkWish,
+  { software, idle }: { readonly software: boolean; readonly idle: boolean },
+): boolean {
+  if (mode !== "auto") return mode === "chunk";
+  return !software && length >= 4 * chunkSize && idle;
 }
 
 /** Pieces of a segment in the order in which the recurrence meets them. */

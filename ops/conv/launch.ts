@@ -3,6 +3,7 @@ import type { Operation } from "../../gpu/recorder.ts";
 import type { Tensor } from "../../gpu/tensor.ts";
 import { causalConv, CONV_THREADS } from "../../kernels/conv/causal.ts";
 import { type Bound, boundRows } from "../attention/bind.ts";
+import { launchItems } from "../launch_items.ts";
 import { once } from "../once.ts";
 import { hullOf } from "../segments.ts";
 import { type ConvPlan, reachOf } from "./plan.ts";
@@ -34,20 +35,16 @@ export function launchConv(operation: Operation, call: ConvLaunch): void {
   ]);
   const runs = operation.table(Uint32Array.from(words));
   const items = Math.ceil(channels / 4);
-  const step = limits.maxComputeWorkgroupsPerDimension * CONV_THREADS;
   for (const [first, end] of plan.groups) {
     const bound = boundTo(call, first, end);
     const resources = Object.entries(bound).map(([name, { resource }]) => [name, resource]);
     const params = Object.entries(bound).map(([name, { first }]) => [`${name}First`, first]);
-    for (let start = first * items; start < end * items; start += step) {
-      const next = Math.min(end * items, start + step);
-      operation.launch({
-        program,
-        resources: { runs, ...Object.fromEntries(resources) },
-        params: { start, end: next, ...Object.fromEntries(params) },
-        grid: [Math.ceil((next - start) / CONV_THREADS), 1, 1],
-      });
-    }
+    const channels4 = { first: first * items, end: end * items, threads: CONV_THREADS };
+    launchItems(operation, limits, channels4, {
+      program,
+      resources: { runs, ...Object.fromEntries(resources) },
+      params: Object.fromEntries(params),
+    });
   }
 }
 

@@ -1,6 +1,6 @@
 import { elementBytes } from "../../gpu/dtype.ts";
 import type { GpuLimits } from "../../gpu/limits.ts";
-import { chunksOf, groupsOf, type Segment } from "../segments.ts";
+import { chunksOf, groupsOf, type Segment, sequencesOf } from "../segments.ts";
 import type { ConvProblem } from "./problem.ts";
 
 /** Tokens of a sequence that an invocation walks. */
@@ -45,7 +45,7 @@ export function reachOf({ first, origin }: Run, width: number): number {
 
 /** Runs of all sequences; one without tokens where a sequence has none, to hand its state on. */
 function runsOf(bounds: readonly number[], chunkSize: number): Run[] {
-  const pieces = bounds.slice(1).map((end, n) => ({ first: bounds[n], end, state: n }));
+  const pieces = sequencesOf(bounds);
   const { chunks, chunkRanges } = chunksOf(pieces, { chunkSize, reverse: false });
   return pieces.flatMap((piece, n) => {
     const { first, end } = chunkRanges[n];

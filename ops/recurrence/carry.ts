@@ -1,3 +1,4 @@
+import type { Program } from "../../gpu/program.ts";
 import type { BufferRange, Operation } from "../../gpu/recorder.ts";
 import {
   CARRY_THREADS,
@@ -40,9 +41,9 @@ export function launchChunkStates(
   textures: Textures,
   segments: readonly Segment[],
 ): ChunkStates {
-  const { heads, keyDim, valueDim, normalize, gate, inputs } = call.problem;
-  const rows = Math.max(1, segments.length * heads);
   const { problem } = call;
+  const { heads, keyDim, valueDim, normalize, gate, inputs } = problem;
+  const rows = Math.max(1, segments.length * heads);
   const erases = problem.erase !== "none";
   const local: ChunkStates = {
     transitions: erases ? operation.scratch(4 * rows * keyDim * keyDim + 16) : null,
@@ -52,15 +53,13 @@ export function launchChunkStates(
     products: operation.scratch(4 * rows * valueDim + 16),
   };
   const pass: LoopPass = {
-    ...{
-      initial: false,
-      final: true,
-      outputs: false,
-      decays: !erases,
-      writes: true,
-      center: false,
-      identity: false,
-    },
+    initial: false,
+    final: true,
+    outputs: false,
+    decays: !erases,
+    writes: true,
+    center: false,
+    identity: false,
   };
   launchPass(operation, call, textures, segments, pass, {
     state: local.s,
@@ -94,49 +93,43 @@ export function launchCarry(
   const [gated, valueGated] = [problem.gate !== "none", problem.inputs.gv !== undefined];
   const sequences = operation.table(tableOf(chunkRanges));
   const step = limits.maxComputeWorkgroupsPerDimension;
-  if (local.transitions) {
+  const launch = (
+    program: Program,
+    workgroups: number,
+    resources: Readonly<Record<string, BufferRange>>,
+    state: GPUBuffer | null | undefined,
+  ): void => {
+    const own = state && (initial || final) ? { state: { buffer: state } } : {};
     for (let sequence0 = 0; sequence0 < chunkRanges.length; sequence0 += step) {
       operation.launch({
-        program: programs.matrix({ keyDim, valueDim, initial, final, valueFirst }),
-        resources: {
-          ...{ sequences, chunks: local.s, transitions: local.transitions },
-          ...(buffers && (initial || final) && { state: { buffer: buffers.s } }),
-        },
+        program,
+        resources: { sequences, ...resources, ...own },
         params: { sequence0, heads },
-        grid: [
-          Math.ceil(valueDim / CARRY_MATRIX_COLUMNS),
-          heads,
-          Math.min(step, chunkRanges.length - sequence0),
-        ],
+        grid: [workgroups, heads, Math.min(step, chunkRanges.length - sequence0)],
       });
     }
+  };
+  if (local.transitions) {
+    const program = programs.matrix({ keyDim, valueDim, initial, final, valueFirst });
+    const resources = { chunks: local.s, transitions: local.transitions };
+    launch(program, Math.ceil(valueDim / CARRY_MATRIX_COLUMNS), resources, buffers?.s);
     return;
   }
-  const launch = (
+  const carry = (
     config: Pick<CarryConfig, "valueDim" | "valueFirst" | "valueGated">,
     chunks: BufferRange,
     state: GPUBuffer | null | undefined,
   ): void => {
-    for (let sequence0 = 0; sequence0 < chunkRanges.length; sequence0 += step) {
-      operation.launch({
-        program: programs.carry({ keyDim, gated, initial, final, ...config }),
-        resources: {
-          ...{ sequences, chunks },
-          ...(gated && { decays: local.decays }),
-          ...(config.valueGated && { products: local.products }),
-          ...(state && { state: { buffer: state } }),
-        },
-        params: { sequence0, heads },
-        grid: [
-          Math.ceil(keyDim * config.valueDim / CARRY_THREADS),
-          heads,
-          Math.min(step, chunkRanges.length - sequence0),
-        ],
-      });
-    }
+    const program = programs.carry({ keyDim, gated, initial, final, ...config });
+    const resources = {
+      chunks,
+      ...(gated && { decays: local.decays }),
+      ...(config.valueGated && { products: local.products }),
+    };
+    launch(program, Math.ceil(keyDim * config.valueDim / CARRY_THREADS), resources, state);
   };
-  launch({ valueDim, valueFirst, valueGated }, local.s, buffers?.s);
+  carry({ valueDim, valueFirst, valueGated }, local.s, buffers?.s);
   if (normalize) {
-    launch({ valueDim: 1, valueFirst: false, valueGated: false }, local.z, buffers?.z);
+    carry({ valueDim: 1, valueFirst: false, valueGated: false }, local.z, buffers?.z);
   }
 }

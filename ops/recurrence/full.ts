@@ -5,7 +5,7 @@ import { record } from "../../gpu/runtime.ts";
 import type { Tensor } from "../../gpu/tensor.ts";
 import { columnsOfWorkgroup } from "../../kernels/recurrence/loop.ts";
 import type { LoopPass } from "../../kernels/recurrence/pass.ts";
-import { chunksOf, type Round } from "../segments.ts";
+import { chunksOf, type Round, sequencesOf } from "../segments.ts";
 import { launchCarry, launchChunkStates } from "./carry.ts";
 import { withFeatures } from "./feature_map.ts";
 import {
@@ -115,7 +115,7 @@ function planned(
   const wanted = adapter.software ? 1 : Math.ceil(FULL / workgroups);
   const even = Math.max(MIN_CHUNK, Math.ceil(length / wanted));
   const chunkSize = Math.min(even, tokensOfWalk(problem, schedule, gpu));
-  const sequences = bounds.slice(1).map((end, n) => ({ first: bounds[n], end, state: n }));
+  const sequences = sequencesOf(bounds);
   const call = { problem, plan: { schedule, rounds: [] }, tensors, limits };
   return { call, round: chunksOf(sequences, { chunkSize, reverse: false }) };
 }

@@ -125,7 +125,8 @@ function run<T extends "f32" | "f16">(
   const { problem: given, gpu } = recurrenceProblem(q, k, v, options, form);
   const state = initialState === undefined ? undefined : stateOf({ q, initialState }, given);
   const problem: RecurrenceProblem = {
-    ...{ ...given, gate: "channel", gateElem: "f32", copyable: areCopyable([q, v]) },
+    ...{ ...given, gate: "channel", copyable: areCopyable([q, v]) },
+    inputs: { ...given.inputs, gk: { elem: "f32", heads: given.heads } },
     ...{ initial: state !== undefined, final: inPlace || given.final },
   };
   // what does not fit is refused here, before a state in place has changed

@@ -8,7 +8,7 @@ import {
   loopIterations,
   stateIterations,
 } from "../../kernels/recurrence/loop.ts";
-import { chunksOf, type Round, roundsOf } from "../segments.ts";
+import { type Round, roundsOf, wantsChunks } from "../segments.ts";
 import type { RecurrenceProblem } from "./problem.ts";
 import {
   chooseRecurrenceSchedule,
@@ -32,7 +32,6 @@ export const FULL = 512;
 export function planRecurrence(problem: RecurrenceProblem, device: PlanDevice): RecurrencePlan {
   const schedule = chooseRecurrenceSchedule(problem, device);
   const { bounds, reverse, substeps } = problem;
-  const sequences = bounds.slice(1).map((end, n) => ({ first: bounds[n], end, state: n }));
   const chunk = schedule.kind === "tiled" && chunked(problem, schedule, device);
   checkStates(problem, device);
   // launches hold as many chunks as bindings do, but a piece that is walked whole must fit
@@ -41,23 +40,21 @@ export function planRecurrence(problem: RecurrenceProblem, device: PlanDevice): 
     : tokensOfWalk(problem, schedule, device);
   // neither pieces nor chunks part the writes of a token
   const whole = (writes: number): number => Math.max(substeps, writes - writes % substeps);
-  const chunkSize = whole(problem.chunkSize);
-  const rounds = roundsOf(sequences, whole(longest), reverse).map((pieces) =>
-    chunk ? chunksOf(pieces, { chunkSize, reverse }) : { pieces, chunks: null, chunkRanges: [] }
-  );
+  const chunkSize = chunk ? whole(problem.chunkSize) : null;
+  const rounds = roundsOf(bounds, { longest: whole(longest), chunkSize, reverse });
   return { schedule, rounds };
 }
 
-/** Whether chunks are computed in parallel: asked for, or a device would otherwise idle. */
+/** Whether chunks are computed in parallel. */
 function chunked(
-  { mode, bounds, heads, length, valueDim, chunkSize }: RecurrenceProblem,
+  problem: RecurrenceProblem,
   schedule: TiledRecurrence,
-  { adapter }: PlanDevice,
+  { adapter: { software } }: PlanDevice,
 ): boolean {
-  if (mode !== "auto") return mode === "chunk";
+  const { bounds, heads, valueDim } = problem;
   const blocks = Math.ceil(valueDim / (4 * columnsOfWorkgroup(schedule)));
   const workgroups = (bounds.length - 1) * heads * blocks;
-  return !adapter.software && length >= 4 * chunkSize && workgroups < FULL;
+  return wantsChunks(problem, { software, idle: workgroups < FULL });
 }
 
 /** Tokens of a segment that a driver walks to its end, and whose rows one binding holds. */

@@ -1,11 +1,12 @@
 import type { GpuLimits } from "../../gpu/limits.ts";
-import type { BufferRange, Launch, Operation } from "../../gpu/recorder.ts";
+import type { BufferRange, Operation } from "../../gpu/recorder.ts";
 import type { Tensor } from "../../gpu/tensor.ts";
 import { scanCarry } from "../../kernels/scan/carry.ts";
 import { ELEMENT_BYTES, SCAN_THREADS } from "../../kernels/scan/element.ts";
 import { scanStates } from "../../kernels/scan/states.ts";
 import { scanWalk, type WalkPass } from "../../kernels/scan/walk.ts";
 import { type Bound, boundRows } from "../attention/bind.ts";
+import { type Items, launchItems } from "../launch_items.ts";
 import { once } from "../once.ts";
 import { groupsOf, hullOf, type Segment, tableOf } from "../segments.ts";
 import { itemsOf, rowsOf, type ScanPlan, tokensOfBinding } from "./plan.ts";
@@ -61,7 +62,7 @@ export function launchScan(operation: Operation, call: ScanLaunch): void {
     const parts = segmentsOf(chunks, chunkElements);
     launchWalk(operation, call, parts, { initial: false, final: true, outputs: false });
     const { table } = segmentsOf(chunkRanges, elements);
-    launchItems(operation, limits, [0, chunkRanges.length * items], {
+    launchItems(operation, limits, itemsIn(0, chunkRanges.length * items), {
       program: programs.carry({ kind: problem.kind, ...ends }),
       resources: { sequences: table, chunks: chunkElements, elements },
       params: { items },
@@ -95,7 +96,7 @@ function launchWalk(
       const { rows, width } = layout[name];
       return [name, boundRows(tensor, [token0 * rows, token1 * rows], width, alignment)];
     });
-    launchItems(operation, limits, [first * items, end * items], {
+    launchItems(operation, limits, itemsIn(first * items, end * items), {
       program,
       resources: {
         ...{ segments: table, elements },
@@ -118,7 +119,7 @@ function launchStates(
 ): void {
   const { kind, width, bounds } = problem;
   const names = Object.keys(states);
-  launchItems(operation, limits, [0, (bounds.length - 1) * itemsOf(problem)], {
+  launchItems(operation, limits, itemsIn(0, (bounds.length - 1) * itemsOf(problem)), {
     program: programs.states({ kind, width, from }),
     resources: {
       elements,
@@ -128,17 +129,4 @@ function launchStates(
   });
 }
 
-/** Launches an invocation for each item of a range, as many of them at a time as a grid holds. */
-function launchItems(
-  operation: Operation,
-  limits: GpuLimits,
-  [first, last]: readonly [number, number],
-  launch: Omit<Launch, "grid">,
-): void {
-  const step = limits.maxComputeWorkgroupsPerDimension * SCAN_THREADS;
-  for (let start = first; start < last; start += step) {
-    const end = Math.min(last, start + step);
-    const params = { ...launch.params, start, end };
-    operation.launch({ ...launch, params, grid: [Math.ceil((end - start) / SCAN_THREADS), 1, 1] });
-  }
-}
+const itemsIn = (first: number, end: number): Items => ({ first, end, threads: SCAN_THREADS });

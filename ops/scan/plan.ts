@@ -2,7 +2,7 @@ import { elementBytes } from "../../gpu/dtype.ts";
 import type { GpuLimits } from "../../gpu/limits.ts";
 import { ELEMENT_BYTES } from "../../kernels/scan/element.ts";
 import type { PlanDevice } from "../attention/schedule.ts";
-import { chunksOf, type Round, roundsOf } from "../segments.ts";
+import { type Round, roundsOf, wantsChunks } from "../segments.ts";
 import type { ScanProblem } from "./problem.ts";
 
 /** How a scan will be computed; no GPU was touched. */
@@ -22,16 +22,17 @@ export function planScan(
 ): ScanPlan {
   const { bounds, reverse, initial, final } = problem;
   const { limits } = device;
-  const sequences = bounds.slice(1).map((end, n) => ({ first: bounds[n], end, state: n }));
   const chunk = chunked(problem, device);
   checkRows(problem, limits);
   const longest = chunk
     ? tokensOfChunks(problem, limits)
     : Math.min(0.9 * limits.maxLoopIterations, tokensOfBinding(problem, limits));
   const uncut = Math.max(1, problem.length);
-  const rounds = roundsOf(sequences, Math.floor(Math.min(longest, uncut)), reverse).map((pieces) =>
-    chunk ? chunksOf(pieces, problem) : { pieces, chunks: null, chunkRanges: [] }
-  );
+  const rounds = roundsOf(bounds, {
+    longest: Math.floor(Math.min(longest, uncut)),
+    chunkSize: chunk ? problem.chunkSize : null,
+    reverse,
+  });
   const carried = initial || final || rounds.length > 1;
   if (carried || chunk) checkElements(problem, limits);
   return { rounds, carried };
@@ -77,14 +78,13 @@ export function tokensOfBinding(
   return Math.floor(Math.min(...tokens));
 }
 
-/** Whether chunks are computed in parallel: asked for, or a device would otherwise idle. */
+/** Whether chunks are computed in parallel. */
 function chunked(
-  { mode, bounds, length, chunkSize, ...sizes }: ScanProblem,
-  { adapter }: Pick<PlanDevice, "adapter">,
+  problem: ScanProblem,
+  { adapter: { software } }: Pick<PlanDevice, "adapter">,
 ): boolean {
-  if (mode !== "auto") return mode === "chunk";
-  const invocations = (bounds.length - 1) * itemsOf(sizes);
-  return !adapter.software && length >= 4 * chunkSize && invocations < FULL;
+  const invocations = (problem.bounds.length - 1) * itemsOf(problem);
+  return wantsChunks(problem, { software, idle: invocations < FULL });
 }
 
 /** Tokens of a sequence whose chunks one binding holds, and one loop carries. */

@@ -1,6 +1,6 @@
 import type { GpuLimits } from "../../gpu/limits.ts";
 import type { Program } from "../../gpu/program.ts";
-import type { BufferRange, Launch, Operation } from "../../gpu/recorder.ts";
+import type { BufferRange, Operation } from "../../gpu/recorder.ts";
 import type { Tensor } from "../../gpu/tensor.ts";
 import {
   SELECTIVE_CARRY_THREADS,
@@ -18,6 +18,7 @@ import { PAIR_THREADS, selectivePairs } from "../../kernels/selective_scan/pairs
 import { selectiveWalk } from "../../kernels/selective_scan/walk.ts";
 import { aligned } from "../../kernels/shared/rows.ts";
 import { boundRows, texture } from "../attention/bind.ts";
+import { launchItems } from "../launch_items.ts";
 import { once } from "../once.ts";
 import { groupsOf, hullOf, type Segment, tableOf } from "../segments.ts";
 import { type SelectivePlan, tokensOfBinding } from "./plan.ts";
@@ -109,7 +110,7 @@ function launchPairs(
   if (!skip || !deltaBias || !skipElem || !biasElem) return {};
   const { channels } = problem;
   const pairs = operation.scratch(Math.max(16, 8 * channels));
-  launchItems(operation, limits, [channels, PAIR_THREADS], {
+  launchItems(operation, limits, { first: 0, end: channels, threads: PAIR_THREADS }, {
     program: programs.pairs({ skip: skipElem, deltaBias: biasElem, channels }),
     resources: { skip: { buffer: skip.buffer }, deltaBias: { buffer: deltaBias.buffer }, pairs },
     params: { skipFirst: 0, deltaBiasFirst: 0 },
@@ -200,7 +201,8 @@ function launchCarry(
     states,
     ...ends,
   });
-  launchItems(operation, limits, [ranges.length * channels * states, SELECTIVE_CARRY_THREADS], {
+  const end = ranges.length * channels * states;
+  launchItems(operation, limits, { first: 0, end, threads: SELECTIVE_CARRY_THREADS }, {
     program,
     resources: {
       sequences,
@@ -209,19 +211,4 @@ function launchCarry(
     },
     params: { ratesFirst: 0 },
   });
-}
-
-/** Launches an invocation for each item, as many of them at a time as a grid holds. */
-function launchItems(
-  operation: Operation,
-  { maxComputeWorkgroupsPerDimension }: GpuLimits,
-  [items, threads]: readonly [number, number],
-  launch: Omit<Launch, "grid">,
-): void {
-  const step = maxComputeWorkgroupsPerDimension * threads;
-  for (let start = 0; start < items; start += step) {
-    const end = Math.min(items, start + step);
-    const params = { ...launch.params, start, end };
-    operation.launch({ ...launch, params, grid: [Math.ceil((end - start) / threads), 1, 1] });
-  }
 }

@@ -8,7 +8,7 @@ import {
 import { naiveIterations } from "../../kernels/selective_scan/naive.ts";
 import { walkIterations } from "../../kernels/selective_scan/walk.ts";
 import type { PlanDevice } from "../attention/schedule.ts";
-import { chunksOf, type Round, roundsOf } from "../segments.ts";
+import { type Round, roundsOf, wantsChunks } from "../segments.ts";
 import type { SelectiveScanProblem } from "./problem.ts";
 import { chooseSelectiveSchedule, type SelectiveSchedule } from "./schedule.ts";
 
@@ -30,29 +30,28 @@ export function planSelectiveScan(
   const { bounds, reverse, length, initial, final } = problem;
   const { limits } = device;
   checkRows(problem, limits);
-  const sequences = bounds.slice(1).map((end, n) => ({ first: bounds[n], end, state: n }));
   const chunk = chunked(problem, schedule, device);
   const longest = chunk
     ? tokensOfChunks(problem, limits)
     : Math.min(tokensOfLoop(problem, schedule, limits), tokensOfBinding(problem, limits));
-  const tokens = Math.max(1, Math.floor(Math.min(longest, Math.max(1, length))));
-  const rounds = roundsOf(sequences, tokens, reverse).map((pieces) =>
-    chunk ? chunksOf(pieces, problem) : { pieces, chunks: null, chunkRanges: [] }
-  );
+  const rounds = roundsOf(bounds, {
+    longest: Math.max(1, Math.floor(Math.min(longest, Math.max(1, length)))),
+    chunkSize: chunk ? problem.chunkSize : null,
+    reverse,
+  });
   if (chunk || initial || final || rounds.length > 1) checkStates(problem, limits);
   return { schedule, rounds };
 }
 
-/** Whether chunks are computed in parallel: asked for, or a device would otherwise idle. */
+/** Whether chunks are computed in parallel. */
 function chunked(
-  { mode, bounds, channels, length, chunkSize }: SelectiveScanProblem,
+  problem: SelectiveScanProblem,
   schedule: SelectiveSchedule,
-  { adapter }: PlanDevice,
+  { adapter: { software } }: PlanDevice,
 ): boolean {
   if (schedule.kind === "naive") return false;
-  if (mode !== "auto") return mode === "chunk";
-  const invocations = (bounds.length - 1) * Math.ceil(channels / schedule.own);
-  return !adapter.software && length >= 4 * chunkSize && invocations < FULL;
+  const invocations = (problem.bounds.length - 1) * Math.ceil(problem.channels / schedule.own);
+  return wantsChunks(problem, { software, idle: invocations < FULL });
 }
 
 /** Tokens that one loop walks before a driver would end it; a token of the baseline loops over N. */
