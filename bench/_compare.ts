@@ -1,7 +1,7 @@
 import type { Gpu, Tensor } from "../mod.ts";
 
 /** A problem on the device, ready to be computed many times. */
-interface Loaded {
+export interface Loaded {
   compute(): { out: Tensor; lse?: Tensor };
 }
 
@@ -14,8 +14,20 @@ export async function benchAgainstNaive(
   group: string,
   load: (override: { schedule?: string }) => Loaded,
 ): Promise<void> {
-  for (const schedule of ["naive", undefined]) {
-    const loaded = load({ ...(schedule && { schedule }) });
+  await benchTogether(gpu, group, {
+    naive: () => load({ schedule: "naive" }),
+    tessera: () => load({}),
+  });
+}
+
+/** Registers a group that times one call and its wait of several problems; the first is the baseline. */
+export async function benchTogether(
+  gpu: Gpu,
+  group: string,
+  loads: Readonly<Record<string, () => Loaded>>,
+): Promise<void> {
+  for (const [index, [name, load]] of Object.entries(loads).entries()) {
+    const loaded = load();
     const call = async (): Promise<void> => {
       const { out, lse } = loaded.compute();
       await gpu.submit();
@@ -23,13 +35,6 @@ export async function benchAgainstNaive(
       lse?.dispose();
     };
     await call(); // compiles
-    Deno.bench({
-      name: schedule ?? "tessera",
-      group,
-      baseline: schedule === "naive",
-      n: 10,
-      warmup: 2,
-      fn: call,
-    });
+    Deno.bench({ name, group, baseline: index === 0, n: 10, warmup: 2, fn: call });
   }
 }

@@ -2,7 +2,7 @@
 // Kernel times alone, and shares of the adapter's ceilings, come from `tessera profile`.
 import { type AttentionCase, caseName, loadCase } from "../cli/attention_case.ts";
 import { requestGpu } from "../mod.ts";
-import { benchAgainstNaive } from "./_compare.ts";
+import { benchAgainstNaive, benchTogether } from "./_compare.ts";
 
 const gpu = await requestGpu();
 
@@ -23,3 +23,20 @@ for (const problem of problems) {
     (override) => loadCase(gpu, { ...problem, ...override }),
   );
 }
+
+const plain: AttentionCase = { ...common, qLen: 1024, kvLen: 1024, dtype: "f32" };
+/** Beside plain attention on as many tokens. */
+const programmable: Readonly<Record<string, AttentionCase>> = {
+  plain,
+  "ALiBi, a score hook": { ...plain, score: "s - exp2(-2.0 * f32(h + 1)) * f32(abs(i - j))" },
+  "sigmoid weights": { ...plain, weight: "sigmoid" },
+  "a block map of density 1/8": {
+    ...plain,
+    mask: "i / 64 % 8 == j / 64 % 8",
+    map: { queryBlock: 64, keyBlock: 64 },
+  },
+  "packed sequences": { ...plain, packed: [30, 400, 128, 466] },
+};
+const loads = Object.entries(programmable).map(([name, c]) => [name, () => loadCase(gpu, c)]);
+
+await benchTogether(gpu, `${caseName(plain)} programmable`, Object.fromEntries(loads));

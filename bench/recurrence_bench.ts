@@ -1,8 +1,11 @@
 // Wall time of one call and its wait, the naive kernel as the baseline of each group: `deno bench`.
 // Times of the kernels alone come from `tessera profile simpleGla`.
+import { convWorkload } from "../cli/conv_workload.ts";
+import { hgrnWorkload } from "../cli/hgrn_workload.ts";
 import { Random } from "../cli/random.ts";
 import { type RecurrenceProfile, recurrenceWorkload } from "../cli/recurrence_workload.ts";
-import { callOnce } from "../cli/workload.ts";
+import { selectiveWorkload } from "../cli/selective_scan_workload.ts";
+import { callOnce, type Workload } from "../cli/workload.ts";
 import { volume } from "../gpu/dtype.ts";
 import { requestGpu, simpleGlaStep } from "../mod.ts";
 import { benchAgainstNaive } from "./_compare.ts";
@@ -11,24 +14,36 @@ const gpu = await requestGpu();
 
 const sizes = { batch: 1, heads: 4, qHeads: 4, kHeads: 4, keyDim: 64, valueDim: 64 };
 const common = { ...sizes, dtype: "f32", gates: "gentle", seed: 1 } as const;
+const token = { ...common, gate: "token" } as const;
+const channel = { ...common, gate: "channel" } as const;
 const problems: readonly (readonly [string, RecurrenceProfile])[] = [
-  ["simpleGla", { ...common, length: 1024, gate: "token" }],
-  ["simpleGla", { ...common, length: 4096, gate: "token" }],
-  ["gla", { ...common, length: 1024, gate: "channel" }],
-  ["gla", { ...common, length: 4096, gate: "channel" }],
+  ["simpleGla", { ...token, length: 1024 }],
+  ["simpleGla", { ...token, length: 4096 }],
+  ["gla", { ...channel, length: 1024 }],
+  ["gla", { ...channel, length: 4096 }],
+  ["gatedDeltaRule", { ...token, length: 1024, delta: true }],
+  ["gatedDeltaRule", { ...token, length: 4096, delta: true }],
+  ["kda", { ...channel, length: 1024, delta: true }],
+  ["kda", { ...channel, length: 4096, delta: true }],
+];
+const channels = { batch: 1, length: 4096, channels: 256, dtype: "f32", seed: 1 } as const;
+const workloads: readonly Workload[] = [
+  ...problems.map(([operator, problem]) => recurrenceWorkload(problem, operator)),
+  selectiveWorkload({ ...channels, states: 16 }),
+  hgrnWorkload(channels),
+  convWorkload({ ...channels, width: 4, activation: "silu" }),
 ];
 
-for (const [operator, problem] of problems) {
-  const workload = recurrenceWorkload(problem, operator);
-  const { naive, attention } = workload.rivals;
-  // causal attention on the same shape is the toolkit's own
-  const calls = { naive: naive(), tessera: workload, attention: attention() };
-  for (const [name, { load }] of Object.entries(calls)) {
+for (const workload of workloads) {
+  // of engine and families also causal attention on the same shape, the toolkit's own
+  const rivals = Object.entries(workload.rivals).map(([name, rival]) => [name, rival()] as const);
+  const calls = [...rivals, ["tessera", workload] as const];
+  for (const [name, { load }] of calls) {
     const loaded = load(gpu);
     Deno.bench({
       name,
-      group: `${operator} ${workload.name}`,
-      baseline: name === "naive",
+      group: `${workload.operator} ${workload.name}`,
+      baseline: name === calls[0][0],
       n: 10,
       warmup: 2, // compiles
       fn: async () => {

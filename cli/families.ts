@@ -1,4 +1,10 @@
 import type { Tensor } from "../gpu/tensor.ts";
+import {
+  titansMemory,
+  titansMemoryStep,
+  tttLinear,
+  tttLinearStep,
+} from "../ops/fast_weights/mod.ts";
 import * as library from "../ops/recurrence/mod.ts";
 import * as reference from "../reference/mod.ts";
 import type { Random } from "./random.ts";
@@ -19,6 +25,8 @@ export type Drawing =
   | "reset" // 0, −20, −1e4, −1e30 or −∞
   | "uniform" // 0 to 1
   | "rates" // −1 to −0.1
+  | "lasting" // 8 + normal
+  | "high" // 80 + normal
   | "open" // 30
   | "shut" // −30
   | "saturated" // 30 or −30
@@ -42,6 +50,8 @@ export const DRAWINGS: Readonly<Record<Drawing, (random: Random) => number>> = {
   reset: (random) => random.pick([0, 0, 0, -20, -1e4, -1e30, -Infinity]),
   uniform: (random) => random.next(),
   rates: (random) => -0.1 - 0.9 * random.next(),
+  lasting: (random) => 8 + random.normal(),
+  high: (random) => 80 + random.normal(),
   open: () => 30,
   shut: () => -30,
   saturated: (random) => random.pick([30, -30]),
@@ -70,6 +80,8 @@ export type FamilyOptions = Readonly<Record<string, unknown>>;
 export interface Family {
   /** Those that it must have, in order. */
   readonly parameters: FamilyTensors;
+  /** Options that are tensors and must be given. */
+  readonly required?: FamilyTensors;
   /** Options that are tensors, except the state. */
   readonly optional?: FamilyTensors;
   /** The initial state, by names with a dot where it is a record; one tensor by default. */
@@ -154,6 +166,15 @@ export const FAMILIES: Readonly<Record<string, Family>> = {
     }),
     ...{ operator: library.lightNet, step: library.lightNetStep, reference: reference.lightNet },
   },
+  mlstm: {
+    parameters: { ...QKV, i: { axes: "B T HV" }, f: { axes: "B T HV" } },
+    state: () => ({
+      "initialState.c": { axes: "N HV K V", dtype: "f32" },
+      "initialState.n": { axes: "N HV K", dtype: "f32", draw: "positive" },
+      "initialState.m": { axes: "N HV", dtype: "f32" },
+    }),
+    ...{ operator: library.mlstm, step: library.mlstmStep, reference: reference.mlstm },
+  },
   mamba2: {
     parameters: {
       x: VALUES.v,
@@ -220,5 +241,33 @@ export const FAMILIES: Readonly<Record<string, Family>> = {
     },
     ...{ operator: library.deltaProduct, step: library.deltaProductStep },
     reference: reference.deltaProduct,
+  },
+};
+
+/** Rates small enough for a gradient step to contract. */
+const RATES: FamilyTensor = { axes: "B T HV", draw: "uniform" };
+
+/** Weights that learn in mini-batches, which have no chunks and no reverse. */
+export const FAST_WEIGHTS: Readonly<Record<string, Family>> = {
+  tttLinear: {
+    parameters: {
+      ...{ ...QUERIES, ...KEYS, ...VALUES, w: { axes: "HV V" }, b: { axes: "HV V" } },
+      eta: RATES,
+    },
+    state: () => ({
+      "initialState.w": { axes: "N HV K V", dtype: "f32", draw: "short" },
+      "initialState.b": { axes: "N HV V", dtype: "f32" },
+    }),
+    ...{ operator: tttLinear, step: tttLinearStep, reference: reference.tttLinear },
+  },
+  titansMemory: {
+    parameters: { ...QUERIES, ...KEYS, ...VALUES },
+    required: { theta: RATES },
+    optional: { eta: RATES, alpha: RATES },
+    state: () => ({
+      "initialState.m": { axes: "N HV K V", dtype: "f32" },
+      "initialState.s": { axes: "N HV K V", dtype: "f32" },
+    }),
+    ...{ operator: titansMemory, step: titansMemoryStep, reference: reference.titansMemory },
   },
 };

@@ -7,15 +7,20 @@ import { compareHeads } from "./compare.ts";
 import {
   DRAWINGS,
   FAMILIES,
+  type Family,
   type FamilyOptions,
   type FamilyTensor,
   type FamilyTensors,
+  FAST_WEIGHTS,
   STATE,
 } from "./families.ts";
 import { hostTensor } from "./host_tensor.ts";
 import { Random } from "./random.ts";
 import { flattened, nested } from "./records.ts";
 import type { RecurrenceInput, RecurrenceInputs } from "./recurrence_case.ts";
+
+/** The named recurrences and fast weights. */
+const ALL: Readonly<Record<string, Family>> = { ...FAMILIES, ...FAST_WEIGHTS };
 
 type Values = RecurrenceInput["data"] | Uint32Array | Float64Array;
 
@@ -68,8 +73,8 @@ export function familyCaseName(c: FamilyCase): string {
 
 /** The tensors of a case; cuSeqlens is not among them, whose data is its problem. */
 function tensorsOf({ family, tensors = {}, options = {}, initial }: FamilyCase): FamilyTensors {
-  const { parameters, optional, state = () => STATE } = FAMILIES[family];
-  const usual = { ...parameters, ...(initial && state(options)) };
+  const { parameters, required, optional, state = () => STATE } = ALL[family];
+  const usual = { ...parameters, ...required, ...(initial && state(options)) };
   const known: FamilyTensors = { ...optional, ...usual };
   const changed = Object.entries(tensors).map(([name, change]) => [
     name,
@@ -108,7 +113,7 @@ function argumentsOf<T extends object>(
   tensors: Readonly<Record<string, T>>,
   more: FamilyOptions = {},
 ): never[] {
-  const parameters = Object.keys(FAMILIES[family].parameters);
+  const parameters = Object.keys(ALL[family].parameters);
   const others = Object.entries(tensors).filter(([name]) => !parameters.includes(name));
   return [
     ...parameters.map((name) => tensors[name]),
@@ -121,7 +126,7 @@ export function familyReference(
   c: FamilyCase,
   inputs: RecurrenceInputs,
 ): Record<string, Float64Tensor> {
-  const { reference } = FAMILIES[c.family];
+  const { reference } = ALL[c.family];
   return flattened(reference(...argumentsOf(c, inputs, { ...c.sequence, finalState: true })));
 }
 
@@ -138,7 +143,7 @@ async function outputsOf(
   inputs: RecurrenceInputs,
 ): Promise<Record<string, Values>> {
   using stack = new DisposableStack();
-  const { operator, step } = FAMILIES[c.family];
+  const { operator, step } = ALL[c.family];
   const upload = (names: readonly string[], span: Span): Record<string, Tensor> => {
     const chosen = inputsIn(c, inputs, span);
     const tensors = names.map((name) => {

@@ -13,6 +13,13 @@ const CHUNK = { mode: "chunk", chunkSize: 16 };
 /** Sequences that are empty, of one token, of less than a chunk and of several. */
 const PACKED = [0, 0, 1, 1, 18, 70, 70];
 
+/** Tokens enough for small errors to add up. */
+const LONG: Part = { length: 8192, heads: 1, qHeads: 1, kHeads: 1, keyDim: 8, valueDim: 8 };
+
+/** What an mLSTM's queries read is far from 0, so that dividing by it loses no digits. */
+const READ = { q: { draw: "positive" }, k: { draw: "positive" } } as const;
+const SIGMOID = { gate: "sigmoid" };
+
 /** What each family must get right with its own defaults; `--quick` takes the first. */
 const FORMS: readonly Part[] = [
   { cuSeqlens: PACKED, sequence: LOOP },
@@ -75,6 +82,27 @@ const OWN: Readonly<Record<string, readonly Part[]>> = {
     { tensors: { k: { draw: "large" } } },
     { tensors: { k: { draw: "large" } }, initial: false, options: { scale: 0.3 } },
   ],
+  mlstm: [
+    { options: SIGMOID },
+    { tensors: { ...READ, i: { draw: "high" } } },
+    {
+      tensors: { ...READ, i: { draw: "large" }, f: { draw: "open" } },
+      initial: false,
+      dtype: "f32",
+    },
+    { tensors: { f: { draw: "saturated" } } },
+    {
+      tensors: { f: { draw: "saturated" }, i: { draw: "saturated" } },
+      options: SIGMOID,
+      dtype: "f32", // outputs of 1e-13
+    },
+    { tensors: { i: { draw: "masked" } }, initial: false },
+    { tensors: { ...READ, f: { draw: "lasting" } }, ...LONG },
+    { tensors: { ...READ, f: { draw: "lasting" } }, ...LONG, options: SIGMOID },
+    { options: { eps: 1e-3, scale: 0.3, schedule: "naive" } },
+    { options: { schedule: "workgroup" } },
+    { tensors: READ, heads: 4, qHeads: 2, kHeads: 1 },
+  ],
   mamba2: [
     {
       options: { dtSoftplus: true, dtLimits: [0.1, 2], stateLayout: "vk", scale: 0.25 },
@@ -100,7 +128,7 @@ const OWN: Readonly<Record<string, readonly Part[]>> = {
     },
     { tensors: { g: { draw: "reset" } } },
     { options: { qkL2norm: true }, tensors: { g: { draw: "mixture" }, k: { draw: "alike" } } },
-    { length: 8192, heads: 1, qHeads: 1, kHeads: 1, keyDim: 8, valueDim: 8 },
+    LONG,
     {
       options: { betaSigmoid: true, stateLayout: "vk" },
       tensors: { beta: { draw: "normal" }, initialState: { axes: "N HV V K" } },
@@ -182,9 +210,10 @@ function randomParts(own: readonly Part[], count: number, seed: number): Part[] 
     return {
       seed: seed + index,
       ...(random.next() < 0.5 ? { cuSeqlens: [0, ...cuts, length] } : { batch: 2 }),
-      ...{ length, kHeads, qHeads: kHeads, initial: random.next() < 0.5 },
+      ...{ kHeads, qHeads: kHeads, initial: random.next() < 0.5 },
       dtype: random.pick(["f32", "f16"] as const),
       ...random.pick([{}, ...own]),
+      length, // what is packed has this one
       sequence: { ...random.pick([LOOP, CHUNK]), reverse: random.next() < 0.5 },
     };
   });

@@ -1,6 +1,6 @@
 import type { Gpu } from "../gpu/device.ts";
 import type { Tensor } from "../gpu/tensor.ts";
-import type { ScanKind } from "../kernels/scan/element.ts";
+import type { ScanOperator } from "../kernels/scan/element.ts";
 import { hgrn, logCumsumExp, scan, softmaxScan } from "../ops/scan/mod.ts";
 import * as reference from "../reference/mod.ts";
 import { compareHeads } from "./compare.ts";
@@ -18,7 +18,7 @@ type ScanDraw =
 
 /** A problem with everything that determines its inputs. */
 interface ScanCase {
-  readonly operator: ScanKind;
+  readonly operator: ScanOperator;
   readonly batch: number;
   readonly length: number;
   readonly heads: number;
@@ -82,7 +82,7 @@ export function scanGroups(selection: CheckSelection): CheckGroup[] {
   });
 }
 
-function caseOf(operator: ScanKind, part: Part): ScanCase {
+function caseOf(operator: ScanOperator, part: Part): ScanCase {
   return {
     ...{ operator, batch: 1, length: 100, heads: 2, width: 8, dtype: "f32", draw: "gentle" },
     ...{ initial: true, options: {} },
@@ -153,7 +153,7 @@ const PARAMETERS = {
 
 /** Calls an operator, of the library or the reference, with arguments by name. */
 function call<T extends object>(
-  operators: Record<ScanKind, (...args: never[]) => object>,
+  operators: Record<ScanOperator, (...args: never[]) => object>,
   { operator, options }: ScanCase,
   inputs: Readonly<Record<string, T>>,
 ): Record<string, T> {

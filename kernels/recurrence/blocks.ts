@@ -2,6 +2,7 @@ import { ENTRY, EXIT, OWN_GATE } from "./entry_exit.ts";
 import type { Erase, GateShape } from "./config.ts";
 import type { Inputs } from "./inputs.ts";
 import type { LoopConfig } from "./loop.ts";
+import { outputText } from "./output.ts";
 import { ownRows } from "./own_rows.ts";
 
 /** Whether blocks compute a recurrence: one decay for all channels, and reads behind the write. */
@@ -47,7 +48,7 @@ ${ENTRY}
     ${outputs ? SCORES : ""}
     ${VALUES}
     ${columns(config)}
-    ${outputs ? OUTPUTS : ""}
+    ${outputs ? outputsOf(config) : ""}
   }
 
   ${EXIT}
@@ -148,7 +149,12 @@ function columns({ outputs, gate }: LoopConfig): string {
 }
 
 /** o_i += Σ_{j<=i} score_ij v_j, normalised and stored. */
-const OUTPUTS = /* wgsl */ `
+function outputsOf(config: LoopConfig): string {
+  const output = outputText(config, {
+    ...{ sum: "o[r][i][c]", norm: "subgroupBroadcast(own_norm[r], i)" },
+    ...{ value: "v[i][c]", token: "token", there: "i < left" },
+  });
+  return /* wgsl */ `
     @unroll for (var i = 0u; i < TOKENS; i++) {
       let token = token_at(segment, first + min(i, left - 1u));
       @unroll for (var r = 0u; r < GROUP; r++) {
@@ -156,16 +162,7 @@ const OUTPUTS = /* wgsl */ `
           let a = subgroupBroadcast(score[r][j], i);
           @unroll for (var c = 0u; c < COLS; c++) { o[r][i][c] = fma(vec4f(a), v[j][c], o[r][i][c]); }
         }
-        var factor = params.scale;
-        if NORMALIZE { factor /= params.scale * subgroupBroadcast(own_norm[r], i) + params.eps; }
-        @unroll for (var c = 0u; c < COLS; c++) {
-          let col = first_col + c * LANES;
-          if i < left && col < V4 {
-            var y = factor * o[r][i][c];
-            if SKIP { y += skip_of(head, col) * v[i][c]; }
-            if OUT_GATE { y *= silu(load_out_gate(row_out_gate(token, head), col)); }
-            store_out((token * params.heads + head) * GROUP + r, col, y);
-          }
-        }
+        ${output}
       }
     }`;
+}

@@ -19,7 +19,7 @@ export interface Channels extends Parts {
 }
 
 /**
- * `step_at(t, head)`, which also divides by the norm of the key, `key_at(t, head, d, step)`,
+ * `step_at(t, head)`, which also divides by the norm of the key and weighs it, `key_at(t, head, d, step)`,
  * `decay_at(t, head, d, step)`, `query_norm(t, h)`, `query_at(t, h, d)`, `bonus_at(head, d)`, `value_at(t,
  * head, e)`, `value_decay_at(t, head, e)`, `beta_at(t, head)`, `erase_at(t, head, d, step)`, `erased_at(t,
  * head, d)` and `finish(t, head, r, e, y, v)`, which stores; t counts writes.
@@ -78,9 +78,13 @@ function functions(config: ChannelConfig): string {
     : inputs.eraseGate
     ? "element_erase_gate(row_erase_gate(t, head), d) * key_at(t, head, d, step)"
     : "key_at(t, head, d, step)";
+  const weight = inputs.keyWeights ? " * element_key_weights(row_key_weights(t, head), 0u)" : "";
+  const step = gate === "step"
+    ? "step_of(element_g(row_g(t, head), 0u), head)"
+    : `key_norm(t, head)${weight}`;
   return /* wgsl */ `
 fn step_at(t: u32, head: u32) -> f32 {
-  return ${gate === "step" ? "step_of(element_g(row_g(t, head), 0u), head)" : "key_norm(t, head)"};
+  return ${step};
 }
 /// 1 / |k| and 1 / |q|, where they are divided by their norms.
 fn key_norm(t: u32, head: u32) -> f32 {

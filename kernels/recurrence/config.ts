@@ -25,6 +25,11 @@ export type GateForm = "log" | "softplus" | "bounded";
 /** How beta is written: itself; its logit; that of half of it. */
 export type BetaForm = "plain" | "sigmoid" | "twice";
 
+/** What outputs are divided by, where they are, before eps is added. */
+export type Divisor =
+  | "sum" // what the query reads from the running sum of the keys
+  | "magnitude"; // its absolute value, at least what stands behind the weight of the key (mLSTM)
+
 /** What a recurrence kernel must know when it is compiled: the description of the mathematics. */
 export interface RecurrenceConfig {
   /** Storage of the tensors that are there. */
@@ -52,6 +57,7 @@ export interface RecurrenceConfig {
   readonly substeps: number;
   /** Whether outputs are divided by what the query reads from the running sum of the keys. */
   readonly normalize: boolean;
+  readonly divisor: Divisor;
   /** Whether sequences run from their last token to their first. */
   readonly reverse: boolean;
   /** Whether the state is stored with V before K. */
@@ -72,6 +78,17 @@ export const RECURRENCE_PARAMS: Readonly<Record<string, ParamType>> = {
   stepMin: "f32",
   stepMax: "f32",
 };
+
+/** The divisor of a token's output, from what its query reads from the running sum, as WGSL. */
+export function divisorOf(
+  { divisor }: Pick<RecurrenceConfig, "divisor">,
+  { norm, token }: { readonly norm: string; readonly token: string },
+): string {
+  const read = `params.scale * ${norm}`;
+  if (divisor === "sum") return `${read} + params.eps`;
+  const least = `element_key_weights(row_key_weights(${token}, head) + 1u, 0u)`;
+  return `max(abs(${read}), ${least}) + params.eps`;
+}
 
 /** `decay_of(gate)` and the sigmoid, as WGSL. */
 export const GATE_CODE: string = /* wgsl */ `

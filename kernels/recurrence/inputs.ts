@@ -25,7 +25,7 @@ export type InputName =
   | "gv" // of value channels
   | "u" // the bonus of a token's own key
   | "lowerBounds" // of forget gates
-  | "keyWeights"
+  | "keyWeights" // behind each, where the divisor is a magnitude, the least one of a token
   | "aLog" // of gates that are given by softplus or sigmoid
   | "gateBias" // of heads
   | "gateBiasRows" // or of their key channels

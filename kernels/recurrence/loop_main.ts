@@ -1,6 +1,7 @@
 import { EXCHANGES } from "./exchange.ts";
 import type { LoopConfig } from "./loop.ts";
 import { ENTRY, EXIT, OWN_GATE } from "./entry_exit.ts";
+import { outputText } from "./output.ts";
 import { ownRows } from "./own_rows.ts";
 
 /** What the text of {@linkcode loopMain} calls. */
@@ -33,6 +34,10 @@ export function loopMain(config: LoopConfig & { exchange: keyof typeof EXCHANGES
   const { exchange, inputs, writes } = config;
   const { declare, before, after, own, shared } = EXCHANGES[exchange];
   const { erase } = config;
+  const output = outputText(config, {
+    ...{ sum: "fma(vec4f(own_weight), v[c], o[r][c])", norm: "(norm[r] + own_weight)" },
+    ...{ value: "v[c]", token: "token", there: "true" },
+  });
   const write = writes ? (erase === "none" ? WRITE : erasedWrite(config, shared.b)) : "";
   return /* wgsl */ `
 ${ENTRY}
@@ -71,21 +76,7 @@ ${ENTRY}
         @unroll for (var r = 0u; r < GROUP; r++) {
           var own_weight = 0.0; // q diag(u) k
           if BONUS { own_weight = ${shared.bonus}; }
-          var factor = params.scale;
-          if NORMALIZE && !CENTER { factor /= params.scale * (norm[r] + own_weight) + params.eps; }
-          @unroll for (var c = 0u; c < COLS; c++) {
-            let col = first_col + c * LANES;
-            if col < V4 {
-              var y = factor * fma(vec4f(own_weight), v[c], o[r][c]);
-              if SKIP { y += skip_of(head, col) * v[c]; }
-              if CENTER {
-                let mean = params.scale * norm[r] / params.key_count;
-                y = (y - (mean - 1.0) * load_totals(row, col)) / params.key_count;
-              }
-              if OUT_GATE { y *= silu(load_out_gate(row_out_gate(token, head), col)); }
-              store_out((token / SUBSTEPS * params.heads + head) * GROUP + r, col, y);
-            }
-          }
+          ${output}
         }
       }
     }

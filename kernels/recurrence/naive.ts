@@ -1,6 +1,6 @@
 import { type Binding, constants, declare, type Program } from "../../gpu/program.ts";
 import { type ChannelConfig, channels } from "./channels.ts";
-import type { Erase } from "./config.ts";
+import { divisorOf, type Erase } from "./config.ts";
 
 /** What the baseline must know when it is compiled. */
 export interface NaiveRecurrenceConfig extends ChannelConfig {
@@ -29,6 +29,7 @@ export function naiveRecurrence(config: NaiveRecurrenceConfig): Program {
   const place = valueFirst
     ? "(state_row * VALUES + e) * KEYS + d"
     : "(state_row * KEYS + d) * VALUES + e";
+  const divisor = divisorOf(config, { norm: "norm", token: "t" });
   const write = `
     for (var d = 0u; d < KEYS; d++) {
       let k = key_at(t, head, d, step);
@@ -48,7 +49,7 @@ export function naiveRecurrence(config: NaiveRecurrenceConfig): Program {
         o += q * (s[d] + own * v);
         norm += q * (z[d] + own);
       }
-      let divisor = ${normalize ? "params.scale * norm + params.eps" : "1.0"};
+      let divisor = ${normalize ? divisor : "1.0"};
       finish(t, head, r, e, params.scale * o / divisor, v);
     }`;
   const load = `for (var d = 0u; d < KEYS; d++) {

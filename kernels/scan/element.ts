@@ -1,16 +1,20 @@
 import type { Accessor, Elem } from "../shared/rows.ts";
 import { GATED, LINEAR } from "./linear.ts";
 import { LOG_SUM } from "./log_sum.ts";
+import { MLSTM_EXP, MLSTM_SIGMOID } from "./mlstm.ts";
 import { SOFTMAX } from "./softmax.ts";
 
-/** What is scanned along time, by the name of its operator. */
-export type ScanKind = "scan" | "hgrn" | "logCumsumExp" | "softmaxScan";
+/** Scans along time that are operators, by their names. */
+export type ScanOperator = "scan" | "hgrn" | "logCumsumExp" | "softmaxScan";
+
+/** What is scanned along time: those, and the gates of the mLSTM with either input gate. */
+export type ScanKind = ScanOperator | "mlstmExp" | "mlstmSigmoid";
 
 /** What a walk over tokens must know of its inputs when it is compiled. */
 export interface ScanInputs {
-  /** Storage of b, x or v, and of out. */
+  /** Storage of b, x, v or i, and of out. */
   readonly elem: Elem;
-  /** Storage of the decays a, of the gates g, or of the scores s. */
+  /** Storage of the decays a, of the gates g or f, or of the scores s. */
   readonly weightElem: Elem;
   /** Channels of a row. */
   readonly width: number;
@@ -31,6 +35,12 @@ export interface ElementPart {
 export interface ScanElement {
   /** `Element` of 32 bytes, `identity()`, `combined(one, other)` and `output(element)`. */
   readonly code: string;
+  /**
+   * Whether a walk combines what it found with what its own tokens did, ANCHOR_TOKENS at a time, instead
+   * of token after token: what chunks of no more tokens leave then is, to the bit, what the pass between
+   * them finds, and where tokens are alike rounding does not take the same from each.
+   */
+  readonly anchored?: boolean;
   /** `token(row, c)`: the element of a token. */
   token(inputs: ScanInputs): ElementPart;
   /** `given(row, c)`: the element of a state. */
@@ -38,6 +48,9 @@ export interface ScanElement {
   /** `leave(row, c, element)`: stores the state of an element. */
   left(width: number): ElementPart;
 }
+
+/** Tokens of which a walk adds up what they do before it joins what came before them. */
+export const ANCHOR_TOKENS = 64;
 
 /** Bytes of an `Element`. */
 export const ELEMENT_BYTES = 32;
@@ -51,4 +64,6 @@ export const ELEMENTS: Readonly<Record<ScanKind, ScanElement>> = {
   hgrn: GATED,
   logCumsumExp: LOG_SUM,
   softmaxScan: SOFTMAX,
+  mlstmExp: MLSTM_EXP,
+  mlstmSigmoid: MLSTM_SIGMOID,
 };

@@ -2,6 +2,13 @@ import { reader, writer } from "../shared/rows.ts";
 import type { ScanElement } from "./element.ts";
 import { FLOORED } from "./floor.ts";
 
+/** `log_1p(y)` as WGSL. */
+export const LOG_1P: string = /* wgsl */ `/// log(1 + y), where log alone may be off by 5e-7.
+fn log_1p(y: vec4f) -> vec4f {
+  let series = y * (1.0 - y * (0.5 - y * (1.0 / 3.0 - 0.25 * y)));
+  return select(log(1.0 + y), series, abs(y) < vec4f(0.02));
+}`;
+
 const EXPONENT = /* wgsl */ `
 /// The sum of one exponential.
 fn exponential(x: vec4f) -> Element {
@@ -24,11 +31,7 @@ fn combined(one: Element, other: Element) -> Element {
   return Element(max(one.m, other.m), kept * one.u + added * other.u);
 }
 
-/// log(1 + y), where log alone may be off by 5e-7.
-fn log_1p(y: vec4f) -> vec4f {
-  let series = y * (1.0 - y * (0.5 - y * (1.0 / 3.0 - 0.25 * y)));
-  return select(log(1.0 + y), series, abs(y) < vec4f(0.02));
-}
+${LOG_1P}
 
 fn output(sum: Element) -> vec4f {
   // u is at least 1 where there is a sum

@@ -1,12 +1,14 @@
 import { writer } from "../shared/rows.ts";
 import { unroll } from "../unroll.ts";
-import type { ElementPart } from "./element.ts";
+import { type ElementPart, ELEMENTS } from "./element.ts";
+import { gatesAndWeights } from "./mlstm_outputs.ts";
 import type { WalkConfig } from "./walk.ts";
 
 /** `emit(row, c, before, own, sum)`: stores what a token makes of what came before it. */
 export function outputsOf(config: WalkConfig): ElementPart {
-  const { outputs, gateRows } = config;
+  const { kind, outputs, gateRows } = config;
   if (!outputs) return NOTHING;
+  if (ELEMENTS[kind].anchored) return gatesAndWeights(HEAD, config);
   return gateRows === null ? sums(config) : keysAndGates(config, gateRows);
 }
 

@@ -5,7 +5,13 @@ import {
   type ParamType,
   type Program,
 } from "../../gpu/program.ts";
-import { ELEMENTS, SCAN_THREADS, type ScanInputs, type ScanKind } from "./element.ts";
+import {
+  ANCHOR_TOKENS,
+  ELEMENTS,
+  SCAN_THREADS,
+  type ScanInputs,
+  type ScanKind,
+} from "./element.ts";
 import { outputsOf } from "./outputs.ts";
 
 /** What one pass does with its segments. */
@@ -24,8 +30,8 @@ export interface WalkConfig extends ScanInputs, WalkPass {
   /** Whether sequences run from their last token to their first. */
   readonly reverse: boolean;
   /**
-   * Rows of gates for each row of keys, where outputs are the keys and gates of a recurrence (of
-   * `logCumsumExp` alone); null where they are the sums.
+   * Rows of gates for each row of keys, where outputs are the gates of a recurrence, with its keys (of
+   * `logCumsumExp`) or their weights (of the mLSTM); null where they are the sums.
    */
   readonly gateRows: number | null;
 }
@@ -53,17 +59,30 @@ export function scanWalk(config: WalkConfig): Program {
   };
   const code = [
     constants({ THREADS: SCAN_THREADS, V4: Math.ceil(width / 4), GATE_ROWS: gateRows ?? 0 }),
+    ...(element.anchored ? [constants({ ANCHOR_TOKENS })] : []),
     constants({ REVERSE: reverse, INITIAL: initial, FINAL: final }),
     element.code,
     declare(bindings, params),
     ...accessors.map((accessor) => accessor.code),
     inputs.code,
     given.code,
-    MAIN,
+    MAIN.replace("START", element.anchored ? ANCHOR : "")
+      .replace("ADVANCE", element.anchored ? ANCHORED : "sum = combined(before, own);"),
   ].join("\n");
   const label = `${kind} (${outputs ? "walk" : "chunks"})`;
   return { label, code, bindings, params, subgroups: false };
 }
+
+const ANCHOR = /* wgsl */ `
+  var found = sum;
+  var since = identity();`;
+
+const ANCHORED = /* wgsl */ `if (i - segment.x) % ANCHOR_TOKENS == 0u {
+      found = sum;
+      since = identity();
+    }
+    since = combined(since, own);
+    sum = combined(found, since);`;
 
 const MAIN = /* wgsl */ `
 @compute @workgroup_size(THREADS)
@@ -76,13 +95,13 @@ fn main(@builtin(global_invocation_id) at: vec3u) {
   let c = id % V4;
   let place = segment.z * items + id % items;
   var sum = identity();
-  if INITIAL { sum = elements[place]; }
+  if INITIAL { sum = elements[place]; }START
   for (var i = segment.x; i < segment.y; i++) {
     let t = select(i, segment.x + segment.y - 1u - i, REVERSE);
     let row = t * params.heads + head;
     let before = sum;
     let own = token(row, c);
-    sum = combined(before, own);
+    ADVANCE
     emit(row, c, before, own, sum);
   }
   if FINAL { elements[place] = sum; }

@@ -2,6 +2,7 @@ import { checkOptionNames } from "../../gpu/options.ts";
 import type { Tensor } from "../../gpu/tensor.ts";
 import { checkScale } from "../attention/sizes.ts";
 import { checkTensors } from "../tensors.ts";
+import { checkRows } from "./checks.ts";
 import type { RecurrenceState, SequenceOptions } from "./options.ts";
 import { type RecurrenceCase, runRecurrence } from "./run.ts";
 
@@ -40,6 +41,7 @@ const OPTIONS: readonly (keyof BasedOptions)[] = [
 /** The scale is that of the scores, of which the features take the square root. */
 function family(q: Tensor, given: number | undefined): RecurrenceCase {
   checkTensors(ACTION, { q });
+  checkRows(ACTION, { q });
   const scale = checkScale(ACTION, given, q.shape[3]);
   if (!(scale > 0)) {
     throw new RangeError(`Cannot ${ACTION} as scale must be positive: scale is ${scale}`);

@@ -3,9 +3,17 @@ import { Tensor } from "../../gpu/tensor.ts";
 import type { GateShape } from "../../kernels/recurrence/config.ts";
 import type { InputName } from "../../kernels/recurrence/inputs.ts";
 import { areCopyable } from "../attention/sizes.ts";
-import { checkDType, checkShape, checkTensors } from "../tensors.ts";
+import { checkDType, checkRank, checkShape } from "../tensors.ts";
+import { nameOf, type TensorNames } from "./names.ts";
 import type { RecurrenceOptions, RecurrenceState } from "./options.ts";
-import type { Sizes } from "./problem.ts";
+import type { RecurrenceForm, Sizes } from "./problem.ts";
+
+/** Checks the axes of rows of q, k or v, by the names that callers know. */
+export function checkRows(action: string, rows: Readonly<Record<string, Tensor>>): void {
+  for (const [name, tensor] of Object.entries(rows)) {
+    checkRank(action, name, tensor, ["B", "T", "heads", "dim"]);
+  }
+}
 
 /** Checks what is erased: the delta rule, or a pair of vectors. */
 export function checkErase(action: string, options: RecurrenceOptions, sizes: Sizes): void {
@@ -47,22 +55,31 @@ export const GATES: Readonly<Record<GateShape, InputName>> = {
   ...{ none: "g", head: "headGate", token: "g", channel: "gk", forget: "k", step: "g" },
 };
 
+/** Gates that are told by their shape. */
+export type GivenGate = Extract<GateShape, "head" | "token" | "channel">;
+
+const GIVEN_GATES: readonly GivenGate[] = ["head", "token", "channel"];
+
 /** Tells gates by their shape. */
 export function gateShape(
-  action: string,
+  { action, names = {}, gates = GIVEN_GATES }: RecurrenceForm,
   g: Tensor,
   { batch, length, heads, keyDim }: Sizes,
-): GateShape {
-  const shapes: Record<Exclude<GateShape, "none" | "forget" | "step">, number[]> = {
-    head: [heads],
-    token: [batch, length, heads],
-    channel: [batch, length, heads, keyDim],
+): GivenGate {
+  const shapes: Readonly<Record<GivenGate, { axes: string; shape: readonly number[] }>> = {
+    head: { axes: "[HV]", shape: [heads] },
+    token: { axes: "[B, T, HV]", shape: [batch, length, heads] },
+    channel: { axes: "[B, T, HV, K]", shape: [batch, length, heads, keyDim] },
   };
-  for (const [gate, shape] of Object.entries(shapes)) {
-    if (String(g.shape) === String(shape)) return gate as GateShape;
-  }
+  const found = gates.find((gate) => String(g.shape) === String(shapes[gate].shape));
+  if (found !== undefined) return found;
+  const rules = gates.map((gate) => `${shapes[gate].axes} = [${shapes[gate].shape}]`);
+  const last = rules.slice(-2).join(" or ");
+  const name = nameOf(names, "g");
   throw new TypeError(
-    `Cannot ${action} as g must be [HV] = [${shapes.head}], [B, T, HV] = [${shapes.token}] or [B, T, HV, K] = [${shapes.channel}]: g is [${g.shape}]`,
+    `Cannot ${action} as ${name} must be ${
+      [...rules.slice(0, -2), last].join(", ")
+    }: ${name} is [${g.shape}]`,
   );
 }
 
@@ -75,22 +92,23 @@ export function checkBonus(action: string, u: Tensor, heads: number, keyDim: num
   );
 }
 
-/** The given states by name. */
+/** The given states by the names that callers know. */
 export function statesOf(
-  action: string,
+  { action, names = {} }: { readonly action: string; readonly names?: TensorNames },
   initialState: unknown,
   normalize: boolean,
 ): Record<string, Tensor> {
+  const name = nameOf(names, "initialState");
   if (initialState === undefined) return {};
-  if (!normalize) return { initialState: initialState as Tensor };
+  if (!normalize) return { [name]: initialState as Tensor };
   if (
     typeof initialState === "object" && initialState !== null && !(initialState instanceof Tensor)
   ) {
     const { s, z } = initialState as RecurrenceState;
-    return { "initialState.s": s, "initialState.z": z };
+    return { [`${name}.s`]: s, [`${name}.z`]: z };
   }
   throw new TypeError(
-    `Cannot ${action} as initialState must be a record { s, z } where normalize is true: initialState is ${
+    `Cannot ${action} as ${name} must be a record { s, z } where normalize is true: ${name} is ${
       kindOf(initialState)
     }`,
   );
@@ -112,18 +130,4 @@ export function checkState(
       );
     }
   }
-}
-
-/** Checks that the gate is there, with as many axes as the family has. */
-export function checkGate(
-  action: string,
-  g: Tensor,
-  ranks: readonly number[],
-  name = "g",
-): void {
-  checkTensors(action, { [name]: g });
-  if (ranks.includes(g.shape.length)) return;
-  throw new TypeError(
-    `Cannot ${action} as ${name} must have ${ranks.join(" or ")} axes: ${name} is [${g.shape}]`,
-  );
 }

@@ -1,9 +1,7 @@
 import type { Tensor } from "../../gpu/tensor.ts";
-import { checkTensors } from "../tensors.ts";
-import { checkGate } from "./checks.ts";
-import type { RecurrenceCase } from "./run.ts";
 import {
   runFamily,
+  type StateFamily,
   type StateOptions,
   type StateResult,
   stepFamily,
@@ -11,9 +9,11 @@ import {
 } from "./state.ts";
 
 /** What is erased is read before the decay. */
-const COMBA: RecurrenceCase = {
-  ...{ name: "comba", action: "compute Comba" },
-  set: { erase: "early" },
+const COMBA: StateFamily<"q" | "k" | "v" | "p" | "g" | "beta"> = {
+  name: "comba",
+  action: "compute Comba",
+  gates: ["token"],
+  form: ({ p, g, beta }) => ({ options: { p, g, beta }, set: { erase: "early" } }),
 };
 
 /**
@@ -44,9 +44,7 @@ export function comba<T extends "f32" | "f16">(
   beta: Tensor,
   options: StateOptions = {},
 ): StateResult<T> {
-  checkTensors(COMBA.action, { p, beta });
-  checkGate(COMBA.action, g, [3]);
-  return runFamily(COMBA, { tensors: [q, k, v], set: { p, g, beta } }, options);
+  return runFamily(COMBA, { q, k, v, p, g, beta }, options);
 }
 
 /**
@@ -75,7 +73,5 @@ export function combaStep<T extends "f32" | "f16">(
   beta: Tensor,
   options: StepOptions = {},
 ): Tensor<T> {
-  checkTensors(COMBA.action, { p, beta });
-  checkGate(COMBA.action, g, [3]);
-  return stepFamily(COMBA, state, { tensors: [q, k, v], set: { p, g, beta } }, options);
+  return stepFamily(COMBA, state, { q, k, v, p, g, beta }, options);
 }

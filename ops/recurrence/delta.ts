@@ -1,5 +1,4 @@
 import type { Tensor } from "../../gpu/tensor.ts";
-import { checkTensors } from "../tensors.ts";
 import {
   type BetaParameters,
   type DeltaForm,
@@ -7,9 +6,9 @@ import {
   gateForm,
   type GateParameters,
 } from "./delta_gates.ts";
-import type { RecurrenceCase } from "./run.ts";
 import {
   runFamily,
+  type StateFamily,
   type StateOptions,
   type StateResult,
   stepFamily,
@@ -25,18 +24,24 @@ export interface GatedDeltaForm extends DeltaForm, BetaParameters, GateParameter
 /** Options of {@linkcode gatedDeltaRule}. */
 export interface GatedDeltaRuleOptions extends StateOptions, GatedDeltaForm {}
 
-const DELTA = { name: "deltaRule", action: "compute the delta rule" };
-const GATED = { name: "gatedDeltaRule", action: "compute the gated delta rule" };
-const FORM: readonly (keyof GatedDeltaForm)[] = [
-  ...["qkL2norm", "aLog", "dtBias", "betaSigmoid", "allowNegativeEigenvalues"] as const,
-];
-
-type Rows<T extends "f32" | "f16"> = readonly [q: Tensor<T>, k: Tensor<T>, v: Tensor<T>];
-
-function plainFamily(beta: Tensor, options: DeltaForm): RecurrenceCase {
-  checkTensors(DELTA.action, { beta });
-  return { ...DELTA, set: deltaForm(DELTA.action, options) };
-}
+const DELTA: StateFamily<"q" | "k" | "v" | "beta", DeltaForm> = {
+  name: "deltaRule",
+  action: "compute the delta rule",
+  options: ["qkL2norm"],
+  form: ({ beta }, options) => ({ options: { beta }, set: deltaForm(DELTA.action, options) }),
+};
+const GATED: StateFamily<"q" | "k" | "v" | "g" | "beta", GatedDeltaForm> = {
+  name: "gatedDeltaRule",
+  action: "compute the gated delta rule",
+  gates: ["token"],
+  options: ["qkL2norm", "aLog", "dtBias", "betaSigmoid", "allowNegativeEigenvalues"],
+  tensors: ["aLog", "dtBias"],
+  form({ v, g, beta }, options) {
+    const { inputs = {}, set } = gateForm(GATED.action, options, [v.shape[2]]);
+    const form = deltaForm(GATED.action, options);
+    return { options: { g, beta }, inputs, set: { ...set, ...form } };
+  },
+};
 
 /**
  * The delta rule (Schlag et al., "Linear Transformers Are Secretly Fast Weight Programmers", 2021; Yang et
@@ -75,8 +80,7 @@ export function deltaRule<T extends "f32" | "f16">(
   beta: Tensor,
   options: DeltaRuleOptions = {},
 ): StateResult<T> {
-  const call = { tensors: [q, k, v] as Rows<T>, set: { beta } };
-  return runFamily(plainFamily(beta, options), call, options, FORM.slice(0, 1));
+  return runFamily(DELTA, { q, k, v, beta }, options);
 }
 
 /**
@@ -101,20 +105,7 @@ export function deltaRuleStep<T extends "f32" | "f16">(
   beta: Tensor,
   options: StepOptions & DeltaForm = {},
 ): Tensor<T> {
-  const call = { tensors: [q, k, v] as Rows<T>, set: { beta } };
-  return stepFamily(plainFamily(beta, options), state, call, options, FORM.slice(0, 1));
-}
-
-function gatedFamily(
-  [, k, v]: Rows<"f32" | "f16">,
-  g: Tensor,
-  beta: Tensor,
-  options: GatedDeltaForm,
-): RecurrenceCase {
-  const { action } = GATED;
-  checkTensors(action, { g, beta });
-  const { inputs = {}, set } = gateForm(action, [v, k, g], options, 3);
-  return { ...GATED, inputs, set: { ...set, ...deltaForm(action, options) } };
+  return stepFamily(DELTA, state, { q, k, v, beta }, options);
 }
 
 /**
@@ -143,9 +134,7 @@ export function gatedDeltaRule<T extends "f32" | "f16">(
   beta: Tensor,
   options: GatedDeltaRuleOptions = {},
 ): StateResult<T> {
-  const tensors: Rows<T> = [q, k, v];
-  const family = gatedFamily(tensors, g, beta, options);
-  return runFamily(family, { tensors, set: { g, beta } }, options, FORM);
+  return runFamily(GATED, { q, k, v, g, beta }, options);
 }
 
 /**
@@ -172,7 +161,5 @@ export function gatedDeltaRuleStep<T extends "f32" | "f16">(
   beta: Tensor,
   options: StepOptions & GatedDeltaForm = {},
 ): Tensor<T> {
-  const tensors: Rows<T> = [q, k, v];
-  const family = gatedFamily(tensors, g, beta, options);
-  return stepFamily(family, state, { tensors, set: { g, beta } }, options, FORM);
+  return stepFamily(GATED, state, { q, k, v, g, beta }, options);
 }

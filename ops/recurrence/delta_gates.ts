@@ -1,6 +1,6 @@
 import { kindOf } from "../../gpu/dtype.ts";
 import type { Tensor } from "../../gpu/tensor.ts";
-import { checkDType, checkRank, checkShape, checkTensors } from "../tensors.ts";
+import { checkDType, checkShape } from "../tensors.ts";
 import { checkFlags } from "../options.ts";
 import type { RecurrenceCase } from "./run.ts";
 
@@ -22,43 +22,47 @@ export interface DeltaForm {
   qkL2norm?: boolean;
 }
 
-type Part = Pick<RecurrenceCase, "inputs" | "set">;
-
-/** The gates g with their parameters, one for each token and head, or key channel. */
+/** What gates g with parameters make of a call; `biases` is the shape that dtBias must have. */
 export function gateForm(
   action: string,
-  [v, k, g]: readonly [v: Tensor, k: Tensor, g: Tensor],
   { aLog, dtBias, lowerBound }: GateParameters & { lowerBound?: number },
-  axes: 3 | 4,
-): Part {
-  const given = Object.entries({ aLog, dtBias }).filter(([, tensor]) => tensor !== undefined);
-  checkTensors(action, { v, k, g, ...Object.fromEntries(given) });
-  checkRank(action, "g", g, ["B", "T", "HV", "K"].slice(0, axes));
+  biases: readonly number[],
+): Pick<RecurrenceCase, "inputs" | "set"> {
   if (aLog === undefined) {
-    const names = [
-      ...given.map(([name]) => name),
-      ...(lowerBound === undefined ? [] : ["lowerBound"]),
-    ];
-    if (names.length === 0) return {};
-    throw new TypeError(
-      `Cannot ${action} as dtBias and lowerBound need aLog: given are ${names.join(", ")}`,
+    const others = Object.entries({ dtBias, lowerBound }).filter(([, value]) =>
+      value !== undefined
     );
-  }
-  const [heads, dim] = [v.shape[2], k.shape[3]];
-  for (const [name, tensor] of given) checkDType(action, name, tensor as Tensor, ["f32", "f16"]);
-  checkShape(action, "aLog", aLog, [heads]);
-  if (dtBias) checkShape(action, "dtBias", dtBias, axes === 3 ? [heads] : [heads, dim]);
-  if (lowerBound !== undefined && !(Number.isFinite(Math.fround(lowerBound)) && lowerBound < 0)) {
-    throw new RangeError(
-      `Cannot ${action} as lowerBound must be a finite number below 0: lowerBound is ${
-        kindOf(lowerBound)
+    if (others.length === 0) return {};
+    throw new TypeError(
+      `Cannot ${action} as dtBias and lowerBound need aLog: given are ${
+        others.map(([name]) => name).join(", ")
       }`,
     );
   }
+  checkDType(action, "aLog", aLog, ["f32", "f16"]);
+  checkShape(action, "aLog", aLog, biases.slice(0, 1));
+  if (dtBias) {
+    checkDType(action, "dtBias", dtBias, ["f32", "f16"]);
+    checkShape(action, "dtBias", dtBias, biases);
+  }
+  if (lowerBound !== undefined) checkLowerBound(action, lowerBound);
   return {
-    inputs: { aLog, ...(dtBias && { [axes === 3 ? "gateBias" : "gateBiasRows"]: dtBias }) },
+    inputs: {
+      aLog,
+      ...(dtBias && { [biases.length === 1 ? "gateBias" : "gateBiasRows"]: dtBias }),
+    },
     set: lowerBound === undefined ? { gateForm: "softplus" } : { gateForm: "bounded", lowerBound },
   };
+}
+
+function checkLowerBound(action: string, lowerBound: unknown): void {
+  const finite = typeof lowerBound === "number" && Number.isFinite(Math.fround(lowerBound));
+  if (finite && lowerBound < 0) return;
+  throw new RangeError(
+    `Cannot ${action} as lowerBound must be a finite number below 0: lowerBound is ${
+      kindOf(lowerBound)
+    }`,
+  );
 }
 
 /** How beta is given. */

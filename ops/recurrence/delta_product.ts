@@ -1,10 +1,8 @@
 import { kindOf } from "../../gpu/dtype.ts";
 import type { Tensor } from "../../gpu/tensor.ts";
-import { checkTensors } from "../tensors.ts";
-import { checkGate } from "./checks.ts";
-import type { RecurrenceCase } from "./run.ts";
 import {
   runFamily,
+  type StateFamily,
   type StateOptions,
   type StateResult,
   stepFamily,
@@ -26,14 +24,21 @@ export interface DeltaProductOptions extends StateOptions, Householders {}
 
 const ACTION = "compute DeltaProduct";
 
-function family(
-  [q, k]: readonly Tensor[],
-  g: Tensor,
-  beta: Tensor,
-  { householders = 1 }: Householders,
-): RecurrenceCase {
-  checkTensors(ACTION, { q, k, beta });
-  checkGate(ACTION, g, [3]);
+const PRODUCT: StateFamily<"q" | "k" | "v" | "g" | "beta", Householders> = {
+  name: "deltaProduct",
+  action: ACTION,
+  gates: ["token"],
+  options: ["householders"],
+  form({ q, k, v, g, beta }, { householders = 1 }) {
+    checkHouseholders(householders, { q, k, v });
+    return { options: { g, beta }, substeps: householders };
+  },
+};
+
+function checkHouseholders(
+  householders: number,
+  { q, k, v }: Readonly<Record<"q" | "k" | "v", Tensor>>,
+): void {
   if (!Number.isSafeInteger(householders) || householders < 1) {
     throw new RangeError(
       `Cannot ${ACTION} as householders must be an integer >= 1: householders is ${
@@ -41,13 +46,13 @@ function family(
       }`,
     );
   }
-  const [tokens, rows] = [q.shape[1], k.shape[1]];
-  if (rows !== tokens * householders) {
-    throw new TypeError(
-      `Cannot ${ACTION} as k must have householders rows for each token of q: current sizes are T=${tokens}, rows=${rows}, householders=${householders}`,
-    );
-  }
-  return { name: "deltaProduct", action: ACTION, substeps: householders };
+  const [tokens, ...rows] = [q, k, v].map(({ shape }) => shape[1]);
+  if (rows.every((own) => own === tokens * householders)) return;
+  throw new TypeError(
+    `Cannot ${ACTION} as k and v must have householders rows for each token of q: current lengths are q=${tokens}, k=${
+      rows[0]
+    }, v=${rows[1]}, householders is ${householders}`,
+  );
 }
 
 /**
@@ -77,8 +82,7 @@ export function deltaProduct<T extends "f32" | "f16">(
   beta: Tensor,
   options: DeltaProductOptions = {},
 ): StateResult<T> {
-  const call = { tensors: [q, k, v], set: { g, beta } } as const;
-  return runFamily(family([q, k], g, beta, options), call, options, ["householders"]);
+  return runFamily(PRODUCT, { q, k, v, g, beta }, options);
 }
 
 /**
@@ -105,6 +109,5 @@ export function deltaProductStep<T extends "f32" | "f16">(
   beta: Tensor,
   options: StepOptions & Householders = {},
 ): Tensor<T> {
-  const call = { tensors: [q, k, v], set: { g, beta } } as const;
-  return stepFamily(family([q, k], g, beta, options), state, call, options, ["householders"]);
+  return stepFamily(PRODUCT, state, { q, k, v, g, beta }, options);
 }

@@ -1,16 +1,27 @@
 import type { Tensor } from "../../gpu/tensor.ts";
-import { checkTensors } from "../tensors.ts";
-import { checkGate } from "./checks.ts";
 import {
   runFamily,
+  type StateFamily,
   type StateOptions,
   type StateResult,
   stepFamily,
   type StepOptions,
 } from "./state.ts";
 
-const DPLR = { name: "dplr", action: "compute a diagonal plus low-rank recurrence" };
-const RWKV7 = { name: "rwkv7", action: "compute RWKV-7" };
+const DPLR: StateFamily<"q" | "k" | "v" | "a" | "b" | "g"> = {
+  name: "dplr",
+  action: "compute a diagonal plus low-rank recurrence",
+  gates: ["channel"],
+  form: ({ a, b, g }) => ({ options: { a, b, g } }),
+};
+const RWKV7: StateFamily<"r" | "w" | "k" | "v" | "a" | "b"> = {
+  name: "rwkv7",
+  action: "compute RWKV-7",
+  names: { q: "r", g: "w" },
+  gates: ["channel"],
+  scale: 1,
+  form: ({ a, b, w }) => ({ options: { a, b, g: w } }),
+};
 
 /**
  * A diagonal plus low-rank recurrence (as flash-linear-attention has it):
@@ -40,9 +51,7 @@ export function dplr<T extends "f32" | "f16">(
   g: Tensor,
   options: StateOptions = {},
 ): StateResult<T> {
-  checkTensors(DPLR.action, { a, b });
-  checkGate(DPLR.action, g, [4]);
-  return runFamily(DPLR, { tensors: [q, k, v], set: { a, b, g } }, options);
+  return runFamily(DPLR, { q, k, v, a, b, g }, options);
 }
 
 /**
@@ -71,9 +80,7 @@ export function dplrStep<T extends "f32" | "f16">(
   g: Tensor,
   options: StepOptions = {},
 ): Tensor<T> {
-  checkTensors(DPLR.action, { a, b });
-  checkGate(DPLR.action, g, [4]);
-  return stepFamily(DPLR, state, { tensors: [q, k, v], set: { a, b, g } }, options);
+  return stepFamily(DPLR, state, { q, k, v, a, b, g }, options);
 }
 
 /**
@@ -104,10 +111,7 @@ export function rwkv7<T extends "f32" | "f16">(
   b: Tensor,
   options: StateOptions = {},
 ): StateResult<T> {
-  checkTensors(RWKV7.action, { a, b });
-  checkGate(RWKV7.action, w, [4], "w");
-  const call = { tensors: [r, k, v], set: { a, b, g: w } } as const;
-  return runFamily(RWKV7, call, { scale: 1, ...options });
+  return runFamily(RWKV7, { r, w, k, v, a, b }, options);
 }
 
 /**
@@ -136,8 +140,5 @@ export function rwkv7Step<T extends "f32" | "f16">(
   b: Tensor,
   options: StepOptions = {},
 ): Tensor<T> {
-  checkTensors(RWKV7.action, { a, b });
-  checkGate(RWKV7.action, w, [4], "w");
-  const call = { tensors: [r, k, v], set: { a, b, g: w } } as const;
-  return stepFamily(RWKV7, state, call, { scale: 1, ...options });
+  return stepFamily(RWKV7, state, { r, w, k, v, a, b }, options);
 }

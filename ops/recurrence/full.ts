@@ -72,7 +72,11 @@ export function linearAttentionFull<T extends "f32" | "f16">(
     operator,
     { featureMap, weights },
     { q, k, v },
-    (q, k, featureMap) => run(q, k, v, { ...others, normalize, featureMap }),
+    {
+      check: (featureMap, features) =>
+        void fullProblem(q, k, v, { ...others, normalize, featureMap, features }),
+      run: (q, k, featureMap) => run(q, k, v, { ...others, normalize, featureMap }),
+    },
   );
 }
 

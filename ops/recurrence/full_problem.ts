@@ -63,6 +63,8 @@ export const ACTION = "compute full linear attention";
 export interface FullSettings
   extends Omit<LinearAttentionFullOptions, "featureMap" | "hedgehogWeights"> {
   readonly featureMap: KernelFeatureMap;
+  /** Channels of the features that take the place of q and k; q and k themselves by default. */
+  readonly features?: number;
   readonly normalize: boolean;
 }
 
@@ -71,11 +73,14 @@ export function fullProblem(
   q: Tensor,
   k: Tensor,
   v: Tensor,
-  { featureMap, normalize, subtractMean = false, eps = 1e-6, scale, tokenWeights }: FullSettings,
+  settings: FullSettings,
 ): { problem: FullProblem; gpu: Gpu } {
+  const { featureMap, features, normalize, subtractMean = false, eps = 1e-6, scale } = settings;
+  const { tokenWeights } = settings;
   checkFlags(ACTION, { normalize, subtractMean });
-  const gpu = checkTensors(ACTION, { q, k, v, ...(tokenWeights && { tokenWeights }) });
-  const sizes = checkSizes({ action: ACTION, featureMap, cross: true }, q, k, v);
+  const more = tokenWeights === undefined ? {} : { tokenWeights };
+  const gpu = checkTensors(ACTION, { q, k, v, ...more });
+  const sizes = checkSizes({ action: ACTION, featureMap, features, cross: true }, q, k, v);
   const { batch, length, kHeads, dim } = sizes;
   const keys = v.shape[1];
   if (normalize && subtractMean) {
@@ -96,6 +101,7 @@ export function fullProblem(
     ...{ softplus: false, stepLimits: [0, 0], lowerBound: 0, gateForm: "log" },
     ...{ erase: "none", betaForm: "plain", l2norm: false, substeps: 1 },
     ...{ featureMap, featureScale: dim ** -0.25, normalize: normalize || subtractMean },
+    divisor: "sum",
     // without keys the sums are 0, and so are the outputs whatever they are divided by
     ...{ eps: keys === 0 ? 1 : eps, scale: checkScale(ACTION, scale, sizes.keyDim) },
     ...{ initial: false, final: false, valueFirst: false, reverse: false, mode: "auto" },

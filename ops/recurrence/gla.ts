@@ -1,7 +1,7 @@
 import type { Tensor } from "../../gpu/tensor.ts";
-import { checkGate } from "./checks.ts";
 import {
   runFamily,
+  type StateFamily,
   type StateOptions,
   type StateResult,
   stepFamily,
@@ -14,8 +14,21 @@ export interface GlaOptions extends StateOptions {
   gv?: Tensor;
 }
 
-const SIMPLE = { name: "simpleGla", action: "compute simple gated linear attention" };
-const GATED = { name: "gla", action: "compute gated linear attention" };
+type Names = "q" | "k" | "v" | "g";
+
+const SIMPLE: StateFamily<Names> = {
+  name: "simpleGla",
+  action: "compute simple gated linear attention",
+  gates: ["head", "token"],
+  form: ({ g }) => ({ options: { g } }),
+};
+const GATED: StateFamily<Names, Pick<GlaOptions, "gv">> = {
+  name: "gla",
+  action: "compute gated linear attention",
+  gates: ["channel"],
+  ...{ options: ["gv"], tensors: ["gv"] },
+  form: ({ g }, { gv }) => ({ options: { g, ...(gv && { gv }) } }),
+};
 
 /**
  * Simple gated linear attention: S_t = e^(g_t) S_{t-1} + k_tᵀ v_t and o_t = scale · q_t S_t.
@@ -41,8 +54,7 @@ export function simpleGla<T extends "f32" | "f16">(
   g: Tensor,
   options: StateOptions = {},
 ): StateResult<T> {
-  checkGate(SIMPLE.action, g, [1, 3]);
-  return runFamily(SIMPLE, { tensors: [q, k, v], set: { g } }, options);
+  return runFamily(SIMPLE, { q, k, v, g }, options);
 }
 
 /**
@@ -67,8 +79,7 @@ export function simpleGlaStep<T extends "f32" | "f16">(
   g: Tensor,
   options: StepOptions = {},
 ): Tensor<T> {
-  checkGate(SIMPLE.action, g, [1, 3]);
-  return stepFamily(SIMPLE, state, { tensors: [q, k, v], set: { g } }, options);
+  return stepFamily(SIMPLE, state, { q, k, v, g }, options);
 }
 
 /**
@@ -95,9 +106,7 @@ export function gla<T extends "f32" | "f16">(
   g: Tensor,
   options: GlaOptions = {},
 ): StateResult<T> {
-  checkGate(GATED.action, g, [4]);
-  const { gv } = options;
-  return runFamily(GATED, { tensors: [q, k, v], set: { g, ...(gv && { gv }) } }, options, ["gv"]);
+  return runFamily(GATED, { q, k, v, g }, options);
 }
 
 /**
@@ -122,8 +131,5 @@ export function glaStep<T extends "f32" | "f16">(
   g: Tensor,
   options: StepOptions & Pick<GlaOptions, "gv"> = {},
 ): Tensor<T> {
-  checkGate(GATED.action, g, [4]);
-  const { gv } = options;
-  const set = { g, ...(gv && { gv }) };
-  return stepFamily(GATED, state, { tensors: [q, k, v], set }, options, ["gv"]);
+  return stepFamily(GATED, state, { q, k, v, g }, options);
 }

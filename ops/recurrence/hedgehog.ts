@@ -13,7 +13,8 @@ import { boundRows } from "../attention/bind.ts";
 import { checkElem } from "../attention/sizes.ts";
 import { lent } from "../lent.ts";
 import { once } from "../once.ts";
-import { checkDims, checkDType, checkRank, checkShared, checkTensors } from "../tensors.ts";
+import { checkDims, checkDType, checkShared, checkTensors } from "../tensors.ts";
+import { checkRows } from "./checks.ts";
 
 /** The features of queries and keys that a call needs, validated. */
 export interface HedgehogProblem {
@@ -42,17 +43,16 @@ export function hedgehogProblem<T extends "f32" | "f16">(
 ): { problem: HedgehogProblem; gpu: Gpu } {
   const named = weights === undefined ? {} : { hedgehogWeights: weights };
   const gpu = checkTensors(action, { q, k, v, ...named });
-  const axes = ["B", "T", "heads", "dim"];
-  for (const [name, tensor] of Object.entries({ q, k })) checkRank(action, name, tensor, axes);
+  checkRows(action, { q, k, v });
   const [dim, kDim] = [q.shape[3], k.shape[3]];
   checkShared(action, "a key dim", { q: dim, k: kDim });
-  checkDims(action, { "key dim": dim });
+  checkDims(action, { "key dim of q and k": dim });
   const elem = checkElem(action, { q, k, v });
   const form = weights === undefined
     ? { outputs: dim, weights: null, matrices: 1, sided: false }
     : weightsOf(action, weights, dim);
   const { outputs, matrices, sided } = form;
-  checkDims(action, { "number of features": 2 * outputs });
+  checkDims(action, { "number of features of q and k": 2 * outputs });
   const heads = { q: q.shape[2], k: k.shape[2] };
   if (Object.values(heads).some((own) => own % matrices !== 0)) {
     throw new TypeError(

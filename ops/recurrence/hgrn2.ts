@@ -1,9 +1,9 @@
 import { kindOf } from "../../gpu/dtype.ts";
 import { Tensor } from "../../gpu/tensor.ts";
 import { checkDType, checkShape, checkTensors } from "../tensors.ts";
-import type { RecurrenceCase } from "./run.ts";
 import {
   runFamily,
+  type StateFamily,
   type StateOptions,
   type StateResult,
   stepFamily,
@@ -23,27 +23,28 @@ export interface Hgrn2Options extends StateOptions {
 
 const ACTION = "compute HGRN2";
 
-function family(f: Tensor, lowerBound: unknown): RecurrenceCase {
-  if (lowerBound instanceof Tensor) {
-    checkTensors(ACTION, { f, lowerBound });
-    checkDType(ACTION, "lowerBound", lowerBound, ["f32", "f16"]);
-    checkShape(ACTION, "lowerBound", lowerBound, f.shape.slice(-2));
-  } else if (typeof lowerBound !== "number" || !(lowerBound >= 0 && lowerBound < 1)) {
-    throw new RangeError(
-      `Cannot ${ACTION} as lowerBound must be a number from 0 to below 1, or a tensor: lowerBound is ${
-        kindOf(lowerBound)
-      }`,
-    );
-  }
-  return lowerBound instanceof Tensor
-    ? {
-      name: "hgrn2",
-      action: ACTION,
-      inputs: { lowerBounds: lowerBound },
-      set: { gate: "forget" },
+const HGRN2: StateFamily<"q" | "f" | "v", Pick<Hgrn2Options, "lowerBound">> = {
+  name: "hgrn2",
+  action: ACTION,
+  names: { k: "f" },
+  options: ["lowerBound"],
+  form({ f }, { lowerBound = 0 }) {
+    if (lowerBound instanceof Tensor) {
+      checkTensors(ACTION, { f, lowerBound });
+      checkDType(ACTION, "lowerBound", lowerBound, ["f32", "f16"]);
+      checkShape(ACTION, "lowerBound", lowerBound, f.shape.slice(-2));
+      return { inputs: { lowerBounds: lowerBound }, set: { gate: "forget" } };
     }
-    : { name: "hgrn2", action: ACTION, set: { gate: "forget", lowerBound } };
-}
+    if (typeof lowerBound !== "number" || !(lowerBound >= 0 && lowerBound < 1)) {
+      throw new RangeError(
+        `Cannot ${ACTION} as lowerBound must be a number from 0 to below 1, or a tensor: lowerBound is ${
+          kindOf(lowerBound)
+        }`,
+      );
+    }
+    return { set: { gate: "forget", lowerBound } };
+  },
+};
 
 /**
  * HGRN2 (Qin et al., "HGRN2: Gated Linear RNNs with State Expansion", 2024):
@@ -69,9 +70,7 @@ export function hgrn2<T extends "f32" | "f16">(
   v: Tensor<T>,
   options: Hgrn2Options = {},
 ): StateResult<T> {
-  const { lowerBound = 0, ...others } = options;
-  const call = { tensors: [q, f, v], set: {} } as const;
-  return runFamily(family(f, lowerBound), call, others, ["lowerBound"]);
+  return runFamily(HGRN2, { q, f, v }, options);
 }
 
 /**
@@ -94,7 +93,5 @@ export function hgrn2Step<T extends "f32" | "f16">(
   v: Tensor<T>,
   options: StepOptions & Pick<Hgrn2Options, "lowerBound"> = {},
 ): Tensor<T> {
-  const { lowerBound = 0, ...others } = options;
-  const call = { tensors: [q, f, v], set: {} } as const;
-  return stepFamily(family(f, lowerBound), state, call, others, ["lowerBound"]);
+  return stepFamily(HGRN2, state, { q, f, v }, options);
 }

@@ -1,9 +1,9 @@
 import type { Tensor } from "../../gpu/tensor.ts";
-import { checkDType, checkShape, checkTensors } from "../tensors.ts";
+import { checkDType, checkShape } from "../tensors.ts";
 import { type DeltaForm, deltaForm, gateForm, type GateParameters } from "./delta_gates.ts";
-import type { RecurrenceCase } from "./run.ts";
 import {
   runFamily,
+  type StateFamily,
   type StateOptions,
   type StateResult,
   stepFamily,
@@ -19,23 +19,18 @@ export interface KdaForm extends DeltaForm, GateParameters {
 /** Options of {@linkcode kda}. */
 export interface KdaOptions extends StateOptions, KdaForm {}
 
-const KDA = { name: "kda", action: "compute Kimi delta attention" };
-const GDN2 = { name: "gdn2", action: "compute Gated DeltaNet 2" };
-const FORM: readonly (keyof KdaForm)[] = ["qkL2norm", "aLog", "dtBias", "lowerBound"];
-
-type Rows<T extends "f32" | "f16"> = readonly [q: Tensor<T>, k: Tensor<T>, v: Tensor<T>];
-
-function kdaFamily(
-  [, k, v]: Rows<"f32" | "f16">,
-  g: Tensor,
-  beta: Tensor,
-  options: KdaForm,
-): RecurrenceCase {
-  const { action } = KDA;
-  checkTensors(action, { g, beta });
-  const { inputs = {}, set } = gateForm(action, [v, k, g], options, 4);
-  return { ...KDA, inputs, set: { ...set, ...deltaForm(action, options) } };
-}
+const KDA: StateFamily<"q" | "k" | "v" | "g" | "beta", KdaForm> = {
+  name: "kda",
+  action: "compute Kimi delta attention",
+  gates: ["channel"],
+  options: ["qkL2norm", "aLog", "dtBias", "lowerBound"],
+  tensors: ["aLog", "dtBias"],
+  form({ k, v, g, beta }, options) {
+    const { inputs = {}, set } = gateForm(KDA.action, options, [v.shape[2], k.shape[3]]);
+    const form = deltaForm(KDA.action, options);
+    return { options: { g, beta }, inputs, set: { ...set, ...form } };
+  },
+};
 
 /**
  * Kimi delta attention (Kimi Team, "Kimi Linear", 2025): the gated delta rule with a gate for each key
@@ -63,9 +58,7 @@ export function kda<T extends "f32" | "f16">(
   beta: Tensor,
   options: KdaOptions = {},
 ): StateResult<T> {
-  const tensors: Rows<T> = [q, k, v];
-  const family = kdaFamily(tensors, g, beta, options);
-  return runFamily(family, { tensors, set: { g, beta } }, options, FORM);
+  return runFamily(KDA, { q, k, v, g, beta }, options);
 }
 
 /**
@@ -92,29 +85,25 @@ export function kdaStep<T extends "f32" | "f16">(
   beta: Tensor,
   options: StepOptions & KdaForm = {},
 ): Tensor<T> {
-  const tensors: Rows<T> = [q, k, v];
-  const family = kdaFamily(tensors, g, beta, options);
-  return stepFamily(family, state, { tensors, set: { g, beta } }, options, FORM);
+  return stepFamily(KDA, state, { q, k, v, g, beta }, options);
 }
 
-function gdn2Family(
-  [, k, v]: Rows<"f32" | "f16">,
-  g: Tensor,
-  erase: Tensor,
-  write: Tensor,
-): RecurrenceCase {
-  const { action } = GDN2;
-  checkTensors(action, { k, v, g, erase, write });
-  const [batch, length, heads] = v.shape;
-  const rows = [k.shape[2], heads].map((own) => [batch, length, own, k.shape[3]]);
-  checkShape(action, "g", g, [batch, length, heads, k.shape[3]]);
-  checkShape(action, "erase", erase, ...rows);
-  checkShape(action, "write", write, v.shape);
-  for (const [name, tensor] of Object.entries({ erase, write })) {
-    checkDType(action, name, tensor, ["f32", "f16"]);
-  }
-  return { ...GDN2, inputs: { eraseGate: erase, writeGate: write }, set: { erase: "late" } };
-}
+const GDN2: StateFamily<"q" | "k" | "v" | "g" | "erase" | "write"> = {
+  name: "gdn2",
+  action: "compute Gated DeltaNet 2",
+  gates: ["channel"],
+  form({ k, v, g, erase, write }) {
+    const [batch, length, heads] = v.shape;
+    const rows = [k.shape[2], heads].map((own) => [batch, length, own, k.shape[3]]);
+    checkShape(GDN2.action, "erase", erase, ...rows);
+    checkShape(GDN2.action, "write", write, v.shape);
+    for (const [name, tensor] of Object.entries({ erase, write })) {
+      checkDType(GDN2.action, name, tensor, ["f32", "f16"]);
+    }
+    const inputs = { eraseGate: erase, writeGate: write };
+    return { options: { g }, inputs, set: { erase: "late" } };
+  },
+};
 
 /**
  * Gated DeltaNet 2 (as flash-linear-attention computes it): channels of the key are erased, and channels of
@@ -142,8 +131,7 @@ export function gdn2<T extends "f32" | "f16">(
   write: Tensor,
   options: StateOptions = {},
 ): StateResult<T> {
-  const tensors: Rows<T> = [q, k, v];
-  return runFamily(gdn2Family(tensors, g, erase, write), { tensors, set: { g } }, options);
+  return runFamily(GDN2, { q, k, v, g, erase, write }, options);
 }
 
 /**
@@ -172,6 +160,5 @@ export function gdn2Step<T extends "f32" | "f16">(
   write: Tensor,
   options: StepOptions = {},
 ): Tensor<T> {
-  const tensors: Rows<T> = [q, k, v];
-  return stepFamily(gdn2Family(tensors, g, erase, write), state, { tensors, set: { g } }, options);
+  return stepFamily(GDN2, state, { q, k, v, g, erase, write }, options);
 }

@@ -1,18 +1,17 @@
-import { kindOf } from "../../gpu/dtype.ts";
 import { checkOptionNames } from "../../gpu/options.ts";
 import { record } from "../../gpu/runtime.ts";
-import { Tensor } from "../../gpu/tensor.ts";
+import type { Tensor } from "../../gpu/tensor.ts";
 import { areCopyable } from "../attention/sizes.ts";
 import { lent } from "../lent.ts";
 import { launchScan } from "../scan/launch.ts";
 import { planScan } from "../scan/plan.ts";
 import type { ScanProblem } from "../scan/problem.ts";
-import { checkDType, checkShape, checkTensors } from "../tensors.ts";
 import type { SequenceOptions } from "./options.ts";
 import { planRecurrence } from "./plan.ts";
 import { type RecurrenceProblem, recurrenceProblem } from "./problem.ts";
 import { runRecurrence } from "./run.ts";
 import type { StepOptions } from "./state.ts";
+import { checkStateRecord } from "./state_record.ts";
 
 /** The state of {@linkcode lightNet}. */
 export interface LightNetState {
@@ -123,7 +122,7 @@ function run<T extends "f32" | "f16">(
 ): LightNetResult<T> {
   const form = { action: ACTION, featureMap: "identity" } as const;
   const { problem: given, gpu } = recurrenceProblem(q, k, v, options, form);
-  const state = initialState === undefined ? undefined : stateOf({ q, initialState }, given);
+  const state = initialState === undefined ? undefined : stateOf(q, initialState, given, inPlace);
   const problem: RecurrenceProblem = {
     ...{ ...given, gate: "channel", copyable: areCopyable([q, v]) },
     inputs: { ...given.inputs, gk: { elem: "f32", heads: given.heads } },
@@ -167,33 +166,15 @@ function scanOf(problem: RecurrenceProblem): ScanProblem {
 
 /** Checks a state against a problem. */
 function stateOf(
-  { q, initialState }: { readonly q: Tensor; readonly initialState: unknown },
+  q: Tensor,
+  initialState: LightNetState,
   { bounds, kHeads, heads, keyDim, valueDim, valueFirst }: RecurrenceProblem,
+  inPlace: boolean,
 ): LightNetState {
-  if (
-    typeof initialState !== "object" || initialState === null || initialState instanceof Tensor
-  ) {
-    throw new TypeError(
-      `Cannot ${ACTION} as initialState must be a record { s, z }: initialState is ${
-        kindOf(initialState)
-      }`,
-    );
-  }
-  const { s, z } = initialState as LightNetState;
-  checkTensors(ACTION, { q, "initialState.s": s, "initialState.z": z });
   const axes = valueFirst ? [valueDim, keyDim] : [keyDim, valueDim];
-  const shapes = {
-    s: [bounds.length - 1, heads, ...axes],
-    z: [bounds.length - 1, kHeads, keyDim],
-  };
-  for (const [part, tensor] of Object.entries({ s, z })) {
-    checkDType(ACTION, `initialState.${part}`, tensor, ["f32"]);
-    checkShape(ACTION, `initialState.${part}`, tensor, shapes[part as "s" | "z"]);
-  }
-  if (!areCopyable([s])) {
-    throw new TypeError(
-      `Cannot ${ACTION} as the buffer of initialState.s must have COPY_SRC usage: it has not`,
-    );
-  }
-  return { s, z };
+  const sequences = bounds.length - 1;
+  const shapes = { s: [sequences, heads, ...axes], z: [sequences, kHeads, keyDim] };
+  const name = inPlace ? "state" : "initialState";
+  checkStateRecord(ACTION, { q, initialState }, { name, shapes, copied: ["s"] });
+  return initialState;
 }

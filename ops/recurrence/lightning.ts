@@ -1,9 +1,8 @@
 import { kindOf } from "../../gpu/dtype.ts";
 import type { Tensor } from "../../gpu/tensor.ts";
-import { checkTensors } from "../tensors.ts";
-import type { RecurrenceCase } from "./run.ts";
 import {
   runFamily,
+  type StateFamily,
   type StateOptions,
   type StateResult,
   stepFamily,
@@ -21,21 +20,28 @@ export interface LightningAttentionOptions extends StateOptions {
 }
 
 const ACTION = "compute lightning attention";
+const LIGHTNING: StateFamily<"q" | "k" | "v", Pick<LightningAttentionOptions, "slopes">> = {
+  name: "lightningAttention",
+  action: ACTION,
+  options: ["slopes"],
+  form({ v }, { slopes }) {
+    const heads = v.shape[2];
+    // no heads are the engine's to refuse
+    const own = slopes === undefined && heads > 0 ? lightningSlopes(heads, "alibi") : slopes ?? [];
+    checkSlopes(own, heads);
+    return { headGates: own.map((slope) => -slope) };
+  },
+};
 
-function family(v: Tensor, slopes: readonly number[] | undefined): RecurrenceCase {
-  checkTensors(ACTION, { v });
-  const heads = v.shape[2] ?? 0;
-  const own = slopes ?? lightningSlopes(heads, "alibi");
-  const fits = Array.isArray(own) && own.length === heads &&
-    own.every((slope) => typeof slope === "number" && slope >= 0 && slope < Infinity);
-  if (!fits) {
-    throw new RangeError(
-      `Cannot ${ACTION} as slopes must be ${heads} numbers >= 0, one for each head: slopes is ${
-        Array.isArray(own) ? `[${own}]` : kindOf(own)
-      }`,
-    );
-  }
-  return { name: "lightningAttention", action: ACTION, headGates: own.map((slope) => -slope) };
+function checkSlopes(slopes: unknown, heads: number): void {
+  const fits = Array.isArray(slopes) && slopes.length === heads &&
+    slopes.every((slope) => typeof slope === "number" && slope >= 0 && slope < Infinity);
+  if (fits) return;
+  throw new RangeError(
+    `Cannot ${ACTION} as slopes must be ${heads} numbers >= 0, one for each head: slopes is ${
+      Array.isArray(slopes) ? `[${slopes}]` : kindOf(slopes)
+    }`,
+  );
 }
 
 /**
@@ -59,8 +65,7 @@ export function lightningAttention<T extends "f32" | "f16">(
   v: Tensor<T>,
   options: LightningAttentionOptions = {},
 ): StateResult<T> {
-  const { slopes, ...others } = options;
-  return runFamily(family(v, slopes), { tensors: [q, k, v], set: {} }, others, ["slopes"]);
+  return runFamily(LIGHTNING, { q, k, v }, options);
 }
 
 /**
@@ -83,8 +88,7 @@ export function lightningAttentionStep<T extends "f32" | "f16">(
   v: Tensor<T>,
   options: StepOptions & Pick<LightningAttentionOptions, "slopes"> = {},
 ): Tensor<T> {
-  const { slopes, ...others } = options;
-  return stepFamily(family(v, slopes), state, { tensors: [q, k, v], set: {} }, others, ["slopes"]);
+  return stepFamily(LIGHTNING, state, { q, k, v }, options);
 }
 
 /**

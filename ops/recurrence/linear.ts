@@ -2,7 +2,7 @@ import { checkOptionNames } from "../../gpu/options.ts";
 import type { Tensor } from "../../gpu/tensor.ts";
 import { type FeatureMap, type Features, withFeatures } from "./feature_map.ts";
 import type { RecurrenceOptions, RecurrenceState, SequenceOptions } from "./options.ts";
-import { type RecurrenceResult, runRecurrence } from "./run.ts";
+import { plannedRecurrence, type RecurrenceResult, runRecurrence } from "./run.ts";
 
 export type { FeatureMap } from "./feature_map.ts";
 
@@ -67,7 +67,11 @@ function run<T extends "f32" | "f16">(
     family,
     features,
     { q, k, v },
-    (q, k, featureMap) => runRecurrence({ ...family, featureMap }, [q, k, v], options),
+    {
+      check: (featureMap, features) =>
+        void plannedRecurrence({ ...family, featureMap, features }, [q, k, v], options),
+      run: (q, k, featureMap) => runRecurrence({ ...family, featureMap }, [q, k, v], options),
+    },
   );
 }
 

@@ -1,9 +1,10 @@
 import { kindOf } from "../../gpu/dtype.ts";
 import type { Tensor } from "../../gpu/tensor.ts";
-import { checkDType, checkRank, checkShape, checkTensors } from "../tensors.ts";
-import type { RecurrenceCase } from "./run.ts";
+import { checkFlags } from "../options.ts";
+import { checkDType, checkShape } from "../tensors.ts";
 import {
   runFamily,
+  type StateFamily,
   type StateOptions,
   type StateResult,
   stepFamily,
@@ -36,46 +37,62 @@ export interface Mamba2Form {
 export interface Mamba2Options extends StateOptions, Mamba2Form {}
 
 const ACTION = "compute Mamba-2";
-const FORM: readonly (keyof Mamba2Form)[] = ["d", "z", "dtBias", "dtSoftplus", "dtLimits"];
 /** The greatest f32. */
 const MOST = 3.4028234663852886e38;
 
-function family(x: Tensor, dt: Tensor, a: Tensor, form: Mamba2Form): RecurrenceCase {
-  const { d, z, dtBias, dtSoftplus = false, dtLimits = [0, Infinity] } = form;
-  const optional = Object.entries({ d, z, dtBias }).filter(([, tensor]) => tensor !== undefined);
-  checkTensors(ACTION, { x, dt, a, ...Object.fromEntries(optional) });
-  checkRank(ACTION, "x", x, ["B", "T", "H", "P"]);
+const MAMBA2: StateFamily<"x" | "dt" | "a" | "b" | "c", Mamba2Form> = {
+  name: "mamba2",
+  action: ACTION,
+  names: { q: "c", k: "b", v: "x" },
+  scale: 1,
+  options: ["d", "z", "dtBias", "dtSoftplus", "dtLimits"],
+  tensors: ["d", "z", "dtBias"],
+  form({ x, dt, a }, { d, z, dtBias, dtSoftplus = false, dtLimits = [0, Infinity] }) {
+    checkShapes({ x, dt, a }, { d, z, dtBias });
+    checkFlags(ACTION, { dtSoftplus });
+    const [low, high] = checkLimits(dtLimits);
+    return {
+      inputs: {
+        ...{ g: dt, rates: a },
+        ...(dtBias && { stepBias: dtBias }),
+        ...(d && { [d.shape.length === 2 ? "skipRows" : "skip"]: d }),
+        ...(z && { outGate: z }),
+      },
+      set: {
+        ...{ gate: "step", softplus: dtSoftplus },
+        stepLimits: [Math.max(low, -MOST), Math.min(high, MOST)],
+      },
+    };
+  },
+};
+
+function checkShapes(
+  { x, dt, a }: Readonly<Record<"x" | "dt" | "a", Tensor>>,
+  given: Readonly<Record<"d" | "z" | "dtBias", Tensor | undefined>>,
+): void {
   const [batch, length, heads, dim] = x.shape;
-  checkShape(ACTION, "dt", dt, [batch, length, heads]);
-  checkShape(ACTION, "a", a, [heads]);
-  if (d) checkShape(ACTION, "d", d, [heads], [heads, dim]);
-  if (z) checkShape(ACTION, "z", z, [batch, length, heads, dim]);
-  if (dtBias) checkShape(ACTION, "dtBias", dtBias, [heads]);
-  const [low, high] = Array.isArray(dtLimits) ? dtLimits as number[] : [NaN, NaN];
-  if (!(low <= high) || typeof dtSoftplus !== "boolean") {
-    throw new RangeError(
-      `Cannot ${ACTION} as dtLimits must be [least, most] and dtSoftplus true or false: dtLimits is ${
-        Array.isArray(dtLimits) ? `[${dtLimits}]` : kindOf(dtLimits)
-      }, dtSoftplus is ${kindOf(dtSoftplus)}`,
-    );
-  }
-  for (const [name, tensor] of [...Object.entries({ dt, a }), ...optional]) {
-    checkDType(ACTION, name, tensor as Tensor, ["f32", "f16"]);
-  }
-  return {
-    name: "mamba2",
-    action: ACTION,
-    inputs: {
-      ...{ g: dt, rates: a },
-      ...(dtBias && { stepBias: dtBias }),
-      ...(d && { [d.shape.length === 2 ? "skipRows" : "skip"]: d }),
-      ...(z && { outGate: z }),
-    },
-    set: {
-      ...{ gate: "step", softplus: dtSoftplus },
-      stepLimits: [Math.max(low, -MOST), Math.min(high, MOST)],
-    },
+  const shapes: Readonly<Record<string, readonly (readonly number[])[]>> = {
+    ...{ dt: [[batch, length, heads]], a: [[heads]], dtBias: [[heads]] },
+    ...{ d: [[heads], [heads, dim]], z: [[batch, length, heads, dim]] },
   };
+  for (const [name, tensor] of Object.entries({ dt, a, ...given })) {
+    if (tensor === undefined) continue;
+    checkShape(ACTION, name, tensor, ...shapes[name]);
+    checkDType(ACTION, name, tensor, ["f32", "f16"]);
+  }
+}
+
+function checkLimits(dtLimits: unknown): [number, number] {
+  const limits: readonly unknown[] = Array.isArray(dtLimits) ? dtLimits : [];
+  const [low, high] = limits;
+  if (typeof low === "number" && typeof high === "number" && low <= high && limits.length === 2) {
+    return [low, high];
+  }
+  throw new RangeError(
+    `Cannot ${ACTION} as dtLimits must be [least, most], two numbers: dtLimits is ${
+      Array.isArray(dtLimits) ? `[${dtLimits}]` : kindOf(dtLimits)
+    }`,
+  );
 }
 
 /**
@@ -105,8 +122,7 @@ export function mamba2<T extends "f32" | "f16">(
   c: Tensor<T>,
   options: Mamba2Options = {},
 ): StateResult<T> {
-  const call = { tensors: [c, b, x], set: {} } as const;
-  return runFamily(family(x, dt, a, options), call, { scale: 1, ...options }, FORM);
+  return runFamily(MAMBA2, { x, dt, a, b, c }, options);
 }
 
 /**
@@ -133,6 +149,5 @@ export function mamba2Step<T extends "f32" | "f16">(
   c: Tensor<T>,
   options: StepOptions & Mamba2Form = {},
 ): Tensor<T> {
-  const call = { tensors: [c, b, x], set: {} } as const;
-  return stepFamily(family(x, dt, a, options), state, call, { scale: 1, ...options }, FORM);
+  return stepFamily(MAMBA2, state, { x, dt, a, b, c }, options);
 }

@@ -53,6 +53,15 @@ export {
   lightNetStep,
 } from "./light_net.ts";
 export { mamba2, type Mamba2Form, type Mamba2Options, mamba2Step } from "./mamba2.ts";
+export {
+  mlstm,
+  type MlstmForm,
+  type MlstmOptions,
+  type MlstmResult,
+  type MlstmState,
+  mlstmStep,
+  type MlstmStepOptions,
+} from "./mlstm.ts";
 export type { RecurrenceOptions, RecurrenceState, SequenceOptions } from "./options.ts";
 export { retention, retentionStep } from "./retention.ts";
 export type { RecurrenceResult } from "./run.ts";

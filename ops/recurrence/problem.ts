@@ -2,7 +2,13 @@ import type { Gpu } from "../../gpu/device.ts";
 import { kindOf } from "../../gpu/dtype.ts";
 import { checkOptionNames } from "../../gpu/options.ts";
 import type { Tensor } from "../../gpu/tensor.ts";
-import type { BetaForm, Erase, GateForm, GateShape } from "../../kernels/recurrence/config.ts";
+import type {
+  BetaForm,
+  Divisor,
+  Erase,
+  GateForm,
+  GateShape,
+} from "../../kernels/recurrence/config.ts";
 import { featureDim, type FeatureMap } from "../../kernels/recurrence/features.ts";
 import {
   type InputName,
@@ -11,17 +17,20 @@ import {
   isPerToken,
 } from "../../kernels/recurrence/inputs.ts";
 import { areCopyable, checkElem, checkScale } from "../attention/sizes.ts";
-import {
-  checkDims,
-  checkDType,
-  checkRank,
-  checkShape,
-  checkShared,
-  checkTensors,
-} from "../tensors.ts";
+import { checkDims, checkDType, checkShape, checkShared, checkTensors } from "../tensors.ts";
 import { checkEps, checkFlags, oneOf } from "../options.ts";
 import { boundsOf } from "../sequences.ts";
-import { checkBonus, checkErase, checkState, GATES, gateShape, statesOf } from "./checks.ts";
+import {
+  checkBonus,
+  checkErase,
+  checkRows,
+  checkState,
+  GATES,
+  gateShape,
+  type GivenGate,
+  statesOf,
+} from "./checks.ts";
+import { named, nameOf, type TensorNames } from "./names.ts";
 import type { RecurrenceOptions } from "./options.ts";
 
 /** An input that is there: its storage, and its rows for each token, or in all. */
@@ -74,6 +83,7 @@ export interface RecurrenceProblem {
   /** Keys of which outputs are the mean, where they are. */
   readonly keyCount: number;
   readonly normalize: boolean;
+  readonly divisor: Divisor;
   readonly eps: number;
   readonly scale: number;
   readonly initial: boolean;
@@ -104,6 +114,12 @@ export interface RecurrenceForm {
   readonly cross?: boolean;
   /** Rows of k and v for each of q; 1 by default. */
   readonly substeps?: number;
+  /** What callers know tensors as, for errors. */
+  readonly names?: TensorNames;
+  /** Channels of the features that take the place of q and k; q and k themselves by default. */
+  readonly features?: number | undefined;
+  /** Shapes that gates may have; all by default. */
+  readonly gates?: readonly GivenGate[];
 }
 
 /** Validates the arguments of a recurrence: the one place that throws for them. */
@@ -112,22 +128,23 @@ export function recurrenceProblem(
   k: Tensor,
   v: Tensor,
   options: RecurrenceOptions,
-  { action, featureMap, substeps = 1 }: RecurrenceForm = {
-    action: "compute a recurrence",
-    featureMap: "identity",
-  },
+  form: RecurrenceForm = { action: "compute a recurrence", featureMap: "identity" },
 ): { problem: RecurrenceProblem; inputs: Inputs<Tensor>; gpu: Gpu } {
+  const { action, featureMap, substeps = 1, names = {} } = form;
   checkOptionNames(action, options, OPTIONS);
   const { g, gv, u, initialState, cuSeqlens, normalize = false, eps = 1e-10 } = options;
   const { beta, p, a, b } = options;
   const { finalState = false, stateLayout = "kv", reverse = false } = options;
   const { mode = "auto", chunkSize = 64, schedule = null } = options;
   checkFlags(action, { normalize, finalState, reverse });
-  const states = statesOf(action, initialState, normalize);
+  const states = statesOf(form, initialState, normalize);
   const optional = Object.entries({ g, gv, u, beta, p, a, b, cuSeqlens })
     .filter(([, tensor]) => tensor !== undefined);
-  const gpu = checkTensors(action, { q, k, v, ...states, ...Object.fromEntries(optional) });
-  const sizes = checkSizes({ action, featureMap, substeps }, q, k, v);
+  const gpu = checkTensors(action, {
+    ...{ ...named(names, { q, k, v }), ...states },
+    ...named(names, Object.fromEntries(optional)),
+  });
+  const sizes = checkSizes(form, q, k, v);
   const { batch, length, heads, keyDim, valueDim } = sizes;
   const tokens = length / substeps;
   oneOf(action, "mode", mode, ["auto", "chunk", "loop"]);
@@ -145,7 +162,7 @@ export function recurrenceProblem(
   checkState(action, states, [sequences, heads, ...state], [sequences, heads, keyDim]);
   if (gv !== undefined) checkShape(action, "gv", gv, [batch, length, heads, valueDim]);
   if (u !== undefined) checkBonus(action, u, heads, keyDim);
-  const gate = g === undefined ? "none" : gateShape(action, g, { ...sizes, length: tokens });
+  const gate = g === undefined ? "none" : gateShape(form, g, { ...sizes, length: tokens });
   const inputs: Inputs<Tensor> = {
     ...{ q, k, v },
     ...(g && { [GATES[gate]]: g }),
@@ -158,19 +175,20 @@ export function recurrenceProblem(
   checkErase(action, options, sizes);
   for (const name of ["g", "gv", "u", "beta", "p", "a", "b"] as const) {
     const tensor = options[name];
-    if (tensor !== undefined) checkDType(action, name, tensor, ["f32", "f16"]);
+    if (tensor === undefined) continue;
+    checkDType(action, nameOf(names, name), tensor, ["f32", "f16"]);
   }
   const problem: RecurrenceProblem = {
     ...sizes,
     inputs: inputRows(inputs),
-    elem: checkElem(action, { q, k, v }),
+    elem: checkElem(action, named(names, { q, k, v })),
     gate,
     featureMap,
     featureScale: sizes.dim ** -0.25,
     ...{ softplus: false, stepLimits: [0, 0], lowerBound: 0, keyCount: 0 },
     ...{ gateForm: "log", betaForm: "plain", l2norm: false, substeps },
     erase: a ? "pair" : beta ? "late" : "none",
-    normalize,
+    ...{ normalize, divisor: "sum" },
     eps,
     scale: checkScale(action, options.scale, keyDim),
     initial: initialState !== undefined,
@@ -194,28 +212,28 @@ export type Sizes = Pick<
 
 /** Checks that q, k and v fit each other. */
 export function checkSizes(form: RecurrenceForm, q: Tensor, k: Tensor, v: Tensor): Sizes {
-  const { action, featureMap } = form;
-  for (const [name, tensor] of Object.entries({ q, k, v })) {
-    checkRank(action, name, tensor, ["B", "T", "heads", "dim"]);
-  }
+  const { action, featureMap, cross = false, substeps = 1, names = {}, features } = form;
+  const [qName, kName, vName] = ["q", "k", "v"].map((name) => nameOf(names, name));
+  checkRows(action, named(names, { q, k, v }));
   const [batch, qLength, qHeads, dim] = q.shape;
-  const length = form.cross ? qLength : k.shape[1];
+  const length = cross ? qLength : k.shape[1];
   const [, , kHeads, kDim] = k.shape;
   const [, , heads, valueDim] = v.shape;
-  checkShared(action, "a batch", { q: batch, k: k.shape[0], v: v.shape[0] });
-  const lengths = { k: k.shape[1], v: v.shape[1] };
-  const rows = qLength * (form.substeps ?? 1);
-  checkShared(action, "a length", form.cross ? lengths : { q: rows, ...lengths });
-  checkShared(action, "a key dim", { q: dim, k: kDim });
-  checkDims(action, { "key dim": dim, "value dim": valueDim });
-  const keyDim = featureDim(featureMap, dim);
-  checkDims(action, { "number of features": keyDim });
+  checkShared(action, "a batch", named(names, { q: batch, k: k.shape[0], v: v.shape[0] }));
+  const lengths = { ...(!cross && { q: qLength * substeps }), k: k.shape[1], v: v.shape[1] };
+  checkShared(action, "a length", named(names, lengths));
+  checkShared(action, "a key dim", named(names, { q: dim, k: kDim }));
+  const keys = `${qName} and ${kName}`;
+  checkDims(action, { [`key dim of ${keys}`]: dim, [`value dim of ${vName}`]: valueDim });
+  const width = features ?? dim;
+  const keyDim = featureDim(featureMap, width);
+  checkDims(action, { [`number of features of ${keys}`]: keyDim });
   const multiple = heads >= 1 && kHeads >= 1 && heads % kHeads === 0;
   const grouped = qHeads >= 1 && (heads % qHeads === 0 || qHeads % heads === 0);
   if (!multiple || !grouped) {
     throw new TypeError(
-      `Cannot ${action} as the heads of v must be a multiple of those of k, and those of q and v one of the other: current heads are q=${qHeads}, k=${kHeads}, v=${heads}`,
+      `Cannot ${action} as the heads of ${vName} must be a multiple of those of ${kName}, and those of ${qName} and ${vName} one of the other: current heads are ${qName}=${qHeads}, ${kName}=${kHeads}, ${vName}=${heads}`,
     );
   }
-  return { batch, length, qHeads, kHeads, heads, dim, keyDim, valueDim };
+  return { batch, length, qHeads, kHeads, heads, dim: width, keyDim, valueDim };
 }

@@ -1,8 +1,7 @@
 import type { Tensor } from "../../gpu/tensor.ts";
-import { checkTensors } from "../tensors.ts";
-import type { RecurrenceCase } from "./run.ts";
 import {
   runFamily,
+  type StateFamily,
   type StateOptions,
   type StateResult,
   stepFamily,
@@ -11,14 +10,14 @@ import {
 
 /** g_h = log(1 − 2^(−5 − h)). */
 function gates(v: Tensor): number[] {
-  return Array.from({ length: v.shape[2] ?? 0 }, (_, h) => Math.log1p(-(2 ** (-5 - h))));
+  return Array.from({ length: v.shape[2] }, (_, h) => Math.log1p(-(2 ** (-5 - h))));
 }
 
-function family(v: Tensor): RecurrenceCase {
-  const action = "compute retention";
-  checkTensors(action, { v });
-  return { name: "retention", action, headGates: gates(v) };
-}
+const RETENTION: StateFamily<"q" | "k" | "v"> = {
+  name: "retention",
+  action: "compute retention",
+  form: ({ v }) => ({ headGates: gates(v) }),
+};
 
 /**
  * Retention (Sun et al., "Retentive Network", 2023): S_t = γ_h S_{t-1} + k_tᵀ v_t, o_t = scale · q_t S_t.
@@ -41,7 +40,7 @@ export function retention<T extends "f32" | "f16">(
   v: Tensor<T>,
   options: StateOptions = {},
 ): StateResult<T> {
-  return runFamily(family(v), { tensors: [q, k, v], set: {} }, options);
+  return runFamily(RETENTION, { q, k, v }, options);
 }
 
 /**
@@ -64,5 +63,5 @@ export function retentionStep<T extends "f32" | "f16">(
   v: Tensor<T>,
   options: StepOptions = {},
 ): Tensor<T> {
-  return stepFamily(family(v), state, { tensors: [q, k, v], set: {} }, options);
+  return stepFamily(RETENTION, state, { q, k, v }, options);
 }

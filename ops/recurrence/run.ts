@@ -6,9 +6,14 @@ import type { Inputs } from "../../kernels/recurrence/inputs.ts";
 import { areCopyable } from "../attention/sizes.ts";
 import { launchRecurrence } from "./launch.ts";
 import type { StateBuffers } from "./states.ts";
-import { planRecurrence } from "./plan.ts";
+import { planRecurrence, type RecurrencePlan } from "./plan.ts";
 import type { RecurrenceOptions, RecurrenceState } from "./options.ts";
-import { inputRows, type RecurrenceProblem, recurrenceProblem } from "./problem.ts";
+import {
+  inputRows,
+  type RecurrenceForm,
+  type RecurrenceProblem,
+  recurrenceProblem,
+} from "./problem.ts";
 
 /** What the operators of the engine return. */
 export interface RecurrenceResult<T extends "f32" | "f16"> {
@@ -24,20 +29,16 @@ export interface RecurrenceResult<T extends "f32" | "f16"> {
 /** What operators say of a problem beside their tensors. */
 type Settable =
   | ("gate" | "gateForm" | "lowerBound" | "softplus" | "stepLimits")
-  | ("featureScale" | "l2norm" | "erase" | "betaForm");
+  | ("featureScale" | "l2norm" | "erase" | "betaForm" | "divisor");
 
 /** An operator that the engine computes. */
-export interface RecurrenceCase {
+export interface RecurrenceCase extends Omit<RecurrenceForm, "featureMap" | "cross"> {
   /** Its name in the library, for errors of the device. */
   readonly name: string;
-  /** What it does, for errors of its arguments, for example `"compute gated linear attention"`. */
-  readonly action: string;
   /** Log decay of each state head, where they are plain numbers. */
   readonly headGates?: readonly number[];
   /** What is applied to queries and keys; none by default. */
   readonly featureMap?: FeatureMap;
-  /** Rows of k and v for each of q; 1 by default. */
-  readonly substeps?: number;
   /** Tensors beside those of the engine's options, validated. */
   readonly inputs?: Inputs<Tensor>;
   /** What they and the operator's other options make of the problem. */
@@ -46,31 +47,50 @@ export interface RecurrenceCase {
   readonly inPlace?: boolean;
 }
 
-/** Validates, plans and records one call of an operator of the engine. */
-export function runRecurrence<T extends "f32" | "f16">(
+/** A call that fits the library and the device. */
+interface PlannedCall {
+  readonly problem: RecurrenceProblem;
+  readonly plan: RecurrencePlan;
+  readonly inputs: Inputs<Tensor>;
+  readonly gpu: Gpu;
+}
+
+/** Validates and plans one call: throws all that can be thrown for its arguments, and records nothing. */
+export function plannedRecurrence<T extends "f32" | "f16">(
   { inPlace = false, ...family }: RecurrenceCase,
   [q, k, v]: readonly [Tensor<T>, Tensor<T>, Tensor<T>],
   options: RecurrenceOptions,
-): RecurrenceResult<T> {
-  const { name, action, headGates, featureMap = "identity", inputs: more = {}, set, substeps = 1 } =
-    family;
+): PlannedCall {
+  const { action, headGates, featureMap = "identity", inputs: more = {}, set } = family;
   // without a state there would be none to go on from, and none to leave
   if (inPlace && options.initialState === undefined) {
     throw new TypeError(`Cannot ${action} as a step needs a state: state is undefined`);
   }
-  const given = recurrenceProblem(q, k, v, options, { action, featureMap, substeps });
+  const names = { ...(inPlace && { initialState: "state" }), ...family.names };
+  const given = recurrenceProblem(q, k, v, options, { ...family, featureMap, names });
   const { gpu } = given;
   const inputs: Inputs<Tensor> = { ...given.inputs, ...more };
   const headGate = headGates && { elem: "f32" as const, heads: headGates.length };
   const problem: RecurrenceProblem = {
     ...given.problem,
     inputs: { ...inputRows(inputs), ...(headGate && { headGate }) },
-    copyable: areCopyable(Object.values(inputs)),
+    // features are in scratch, which may be copied
+    copyable: areCopyable(Object.values(family.features === undefined ? inputs : { ...more, v })),
     ...(headGates && { gate: "head" }),
     ...set,
     ...(inPlace && { final: true }),
   };
-  const plan = planRecurrence(problem, gpu);
+  return { problem, plan: planRecurrence(problem, gpu), inputs, gpu };
+}
+
+/** Validates, plans and records one call of an operator of the engine. */
+export function runRecurrence<T extends "f32" | "f16">(
+  family: RecurrenceCase,
+  [q, k, v]: readonly [Tensor<T>, Tensor<T>, Tensor<T>],
+  options: RecurrenceOptions,
+): RecurrenceResult<T> {
+  const { problem, plan, inputs, gpu } = plannedRecurrence(family, [q, k, v], options);
+  const { name, headGates, inPlace = false } = family;
   const { initialState } = options;
   return record(gpu, name, (operation) => {
     const { batch, qHeads, heads, valueDim } = problem;

@@ -1,14 +1,20 @@
 import type { Tensor } from "../../gpu/tensor.ts";
-import { checkTensors } from "../tensors.ts";
 import {
   runFamily,
+  type StateFamily,
   type StateOptions,
   type StateResult,
   stepFamily,
   type StepOptions,
 } from "./state.ts";
 
-const RWKV6 = { name: "rwkv6", action: "compute RWKV-6" };
+const RWKV6: StateFamily<"r" | "k" | "v" | "w" | "u"> = {
+  name: "rwkv6",
+  action: "compute RWKV-6",
+  names: { q: "r", g: "w" },
+  gates: ["channel"],
+  form: ({ w, u }) => ({ options: { g: w, u } }),
+};
 
 /**
  * RWKV-6, "Finch" (Peng et al., "Eagle and Finch", 2024): a token reads the state before its write, with
@@ -36,8 +42,7 @@ export function rwkv6<T extends "f32" | "f16">(
   u: Tensor,
   options: StateOptions = {},
 ): StateResult<T> {
-  checkTensors(RWKV6.action, { w, u });
-  return runFamily(RWKV6, { tensors: [r, k, v], set: { g: w, u } }, options);
+  return runFamily(RWKV6, { r, k, v, w, u }, options);
 }
 
 /**
@@ -64,6 +69,5 @@ export function rwkv6Step<T extends "f32" | "f16">(
   u: Tensor,
   options: StepOptions = {},
 ): Tensor<T> {
-  checkTensors(RWKV6.action, { w, u });
-  return stepFamily(RWKV6, state, { tensors: [r, k, v], set: { g: w, u } }, options);
+  return stepFamily(RWKV6, state, { r, k, v, w, u }, options);
 }

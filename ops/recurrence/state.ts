@@ -1,5 +1,8 @@
 import { checkOptionNames } from "../../gpu/options.ts";
 import type { Tensor } from "../../gpu/tensor.ts";
+import { checkTensors } from "../tensors.ts";
+import { checkRows } from "./checks.ts";
+import { named, nameOf } from "./names.ts";
 import type { RecurrenceOptions, SequenceOptions } from "./options.ts";
 import { type RecurrenceCase, runRecurrence } from "./run.ts";
 
@@ -26,41 +29,80 @@ const STATE_OPTIONS: readonly (keyof StateOptions)[] = [
 ];
 const STEP_OPTIONS: readonly (keyof StepOptions)[] = ["scale", "stateLayout", "schedule"];
 
-/** q, k and v, then what the family sets in the engine. */
-export interface FamilyCall<T extends "f32" | "f16"> {
-  readonly tensors: readonly [Tensor<T>, Tensor<T>, Tensor<T>];
-  /** Gates and bonus. */
-  readonly set: Pick<RecurrenceOptions, "g" | "gv" | "u" | "beta" | "p" | "a" | "b">;
+/** What a family makes of its arguments: options of the engine, and the rest of its case. */
+export interface FamilyForm
+  extends Pick<RecurrenceCase, "headGates" | "substeps" | "inputs" | "set"> {
+  /** Gates, bonus and what is erased. */
+  readonly options?: Pick<RecurrenceOptions, "g" | "gv" | "u" | "beta" | "p" | "a" | "b">;
 }
 
-/** Runs a family over sequences; `more` are the names of its own options. */
-export function runFamily<T extends "f32" | "f16">(
-  family: RecurrenceCase,
-  { tensors, set }: FamilyCall<T>,
-  options: StateOptions,
-  more: readonly string[] = [],
+/** A family whose state is one tensor, with tensors called N and options O of its own. */
+export interface StateFamily<N extends string, O extends object = object>
+  extends Pick<RecurrenceCase, "name" | "action" | "names" | "gates"> {
+  /** The default of the scale; K^-1/2 by default. */
+  readonly scale?: number;
+  /** The names of O. */
+  readonly options?: readonly (keyof O & string)[];
+  /** Those of them that are tensors. */
+  readonly tensors?: readonly (keyof O & string)[];
+  /** Is called when all tensors are live, q, k and v have four axes, and all options are known. */
+  readonly form: (tensors: Readonly<Record<N, Tensor>>, options: O) => FamilyForm;
+}
+
+/** Runs a family over sequences. */
+export function runFamily<T extends "f32" | "f16", N extends string, O extends object>(
+  family: StateFamily<N, O>,
+  tensors: Readonly<Record<N, Tensor>>,
+  options: StateOptions & NoInfer<O>,
 ): StateResult<T> {
-  checkOptionNames(family.action, options, [...STATE_OPTIONS, ...more]);
-  const engine = without(options, more);
-  return runRecurrence(family, tensors, { ...engine, ...set }) as StateResult<T>;
+  const { call, rows, engine } = callOf<T, N, O>(family, tensors, options, STATE_OPTIONS);
+  return runRecurrence(call, rows, engine) as StateResult<T>;
 }
 
 /** Runs a family on one token (or a few) in place: `state` then is what they leave. */
-export function stepFamily<T extends "f32" | "f16">(
-  family: RecurrenceCase,
+export function stepFamily<T extends "f32" | "f16", N extends string, O extends object>(
+  family: StateFamily<N, O>,
   state: Tensor<"f32">,
-  { tensors, set }: FamilyCall<T>,
-  options: StepOptions,
-  more: readonly string[] = [],
+  tensors: Readonly<Record<N, Tensor>>,
+  options: StepOptions & NoInfer<O>,
 ): Tensor<T> {
-  checkOptionNames(family.action, options, [...STEP_OPTIONS, ...more]);
-  const engine = without(options, more);
-  const stepped = { ...engine, ...set, initialState: state, mode: "loop" as const };
-  return runRecurrence({ ...family, inPlace: true }, tensors, stepped).out;
+  const { call, rows, engine } = callOf<T, N, O>(family, tensors, options, STEP_OPTIONS);
+  const stepped = { ...engine, initialState: state, mode: "loop" as const };
+  return runRecurrence({ ...call, inPlace: true }, rows, stepped).out;
 }
 
-/** Options but those of the family alone. */
-function without<O extends object>(options: O, names: readonly string[]): O {
-  const others = Object.entries(options).filter(([name]) => !names.includes(name));
-  return Object.fromEntries(others) as O;
+/** A call of a family as the engine takes it. */
+interface EngineCall<T extends "f32" | "f16"> {
+  readonly call: RecurrenceCase;
+  readonly rows: readonly [Tensor<T>, Tensor<T>, Tensor<T>];
+  readonly engine: RecurrenceOptions;
+}
+
+/** Checks what no family can do without, then asks the family. */
+function callOf<T extends "f32" | "f16", N extends string, O extends object>(
+  family: StateFamily<N, O>,
+  tensors: Readonly<Record<N, Tensor>>,
+  options: StateOptions & O,
+  shared: readonly string[],
+): EngineCall<T> {
+  const { action, names = {}, options: own = [], tensors: ownTensors = [] } = family;
+  checkOptionNames(action, options, [...shared, ...own]);
+  const given = ownTensors.filter((name) => options[name] !== undefined);
+  checkTensors(action, {
+    ...tensors,
+    ...Object.fromEntries(given.map((name) => [name, options[name]])),
+  });
+  const rows = Object.fromEntries(
+    (["q", "k", "v"] as const).map((name) => [name, tensors[nameOf(names, name) as N]]),
+  );
+  checkRows(action, named(names, rows));
+  const { options: set, ...form } = family.form(tensors, options);
+  const others = Object.entries(options).filter(([name]) => !own.some((known) => known === name));
+  const { scale = family.scale, ...engine }: RecurrenceOptions = Object.fromEntries(others);
+  const { name, gates } = family;
+  return {
+    call: { name, action, names, ...(gates && { gates }), ...form },
+    rows: [rows.q, rows.k, rows.v] as [Tensor<T>, Tensor<T>, Tensor<T>],
+    engine: { ...engine, ...(scale !== undefined && { scale }), ...set },
+  };
 }

@@ -21,7 +21,7 @@ export interface ScanLaunch {
   readonly plan: ScanPlan;
   readonly inputs: Named;
   readonly outputs: Named;
-  readonly initial: Named | null;
+  readonly initial: Readonly<Record<string, Pick<Tensor, "buffer">>> | null;
   readonly final: Named | null;
   readonly limits: GpuLimits;
 }
@@ -115,7 +115,10 @@ function launchStates(
   operation: Operation,
   { problem, limits }: ScanLaunch,
   elements: BufferRange,
-  { from, states }: { readonly from: "states" | "elements"; readonly states: Named },
+  { from, states }: {
+    readonly from: "states" | "elements";
+    readonly states: NonNullable<ScanLaunch["initial"]>;
+  },
 ): void {
   const { kind, width, bounds } = problem;
   const names = Object.keys(states);

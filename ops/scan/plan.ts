@@ -1,6 +1,6 @@
 import { elementBytes } from "../../gpu/dtype.ts";
 import type { GpuLimits } from "../../gpu/limits.ts";
-import { ELEMENT_BYTES } from "../../kernels/scan/element.ts";
+import { ELEMENT_BYTES, ELEMENTS } from "../../kernels/scan/element.ts";
 import type { PlanDevice } from "../attention/schedule.ts";
 import { type Round, roundsOf, wantsChunks } from "../segments.ts";
 import type { ScanProblem } from "./problem.ts";
@@ -43,10 +43,16 @@ export function itemsOf({ heads, width }: Pick<ScanProblem, "heads" | "width">):
   return heads * Math.ceil(width / 4);
 }
 
+/** Rows of a tensor for a token, and their elements. */
+interface Layout {
+  readonly rows: number;
+  readonly width: number;
+}
+
 /** Rows that each tensor has for a token, and their elements. */
 export function rowsOf(
-  { heads, width, gateRows }: Pick<ScanProblem, "heads" | "width" | "gateRows">,
-): Record<string, { readonly rows: number; readonly width: number }> {
+  { kind, heads, width, gateRows }: Pick<ScanProblem, "kind" | "heads" | "width" | "gateRows">,
+): Record<string, Layout> {
   const row = { rows: heads, width };
   const gates = { rows: heads * (gateRows ?? 0), width };
   return {
@@ -57,25 +63,33 @@ export function rowsOf(
     s: { rows: heads, width: 1 },
     v: row,
     out: row,
+    i: row,
+    f: row,
     keys: row,
     gates,
+    weights: { rows: ELEMENTS[kind].anchored ? heads : 0, width: 2 * width },
   };
 }
 
 /** Tokens whose rows one binding holds. */
 export function tokensOfBinding(
-  { heads, width, elem, weightElem, gateRows }: ScanProblem,
+  problem: ScanProblem,
   { maxStorageBufferBindingSize: largest, minStorageBufferOffsetAlignment: alignment }: GpuLimits,
 ): number {
-  const tokensOf = (stored: "f32" | "f16", rows: number): number => {
+  const { heads, width, elem, weightElem } = problem;
+  const { gates, weights } = rowsOf(problem);
+  const tokensOf = (stored: "f32" | "f16", { rows, width }: Layout): number => {
     const row = width * elementBytes(stored);
     // bindings start at whole rows that are aligned
     const before = row % alignment === 0 ? 0 : row * alignment;
     return (largest - before) / (rows * row);
   };
-  const tokens = [tokensOf(elem, heads), tokensOf(weightElem, heads)];
-  if (gateRows !== null) tokens.push(tokensOf("f32", heads * gateRows));
-  return Math.floor(Math.min(...tokens));
+  const row = { rows: heads, width };
+  const outputs = [gates, weights].filter(({ rows }) => rows > 0);
+  return Math.floor(Math.min(
+    ...[tokensOf(elem, row), tokensOf(weightElem, row)],
+    ...outputs.map((output) => tokensOf("f32", output)),
+  ));
 }
 
 /** Whether chunks are computed in parallel. */

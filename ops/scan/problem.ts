@@ -53,9 +53,9 @@ export interface ScanProblem {
   readonly heads: number;
   /** V of a softmax scan, else all channels. */
   readonly width: number;
-  /** Storage of b, x or v, and of out. */
+  /** Storage of b, x, v or i, and of out. */
   readonly elem: "f32" | "f16";
-  /** Storage of a, g or s. */
+  /** Storage of a, g, f or s. */
   readonly weightElem: "f32" | "f16";
   readonly initial: boolean;
   readonly final: boolean;
@@ -65,8 +65,8 @@ export interface ScanProblem {
   readonly mode: "auto" | "chunk" | "loop";
   readonly chunkSize: number;
   /**
-   * State heads of each head, where the keys and gates of a recurrence are written in the place of the
-   * sums; else null.
+   * State heads of each head, where the gates of a recurrence are written in the place of the sums,
+   * with its keys or their weights; else null.
    */
   readonly gateRows: number | null;
 }

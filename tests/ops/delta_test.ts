@@ -566,6 +566,21 @@ testRefusals("deltaRule", "compute the delta rule", [
     (x) => deltaRule(x.q, x.k, x.v, x.beta, any({ scales: 1 })),
     'options must be known: "scales" is not, the nearest is "scale"',
   ],
+  [
+    "an option is that of another family, whatever the others are",
+    (x) => deltaRule(x.q, x.k, x.v, x.beta, any({ allowNegativeEigenvalues: true, qkL2norm: 1 })),
+    'options must be known: "allowNegativeEigenvalues" is not, the nearest is "initialState"',
+  ],
+  [
+    "options is null",
+    (x) => deltaRule(x.q, x.k, x.v, x.beta, any(null)),
+    "options must be an object: options is null",
+  ],
+  [
+    "v has one axis",
+    (x, v) => deltaRule(x.q, x.k, v, x.beta),
+    "v must have 4 axes [B, T, heads, dim]: v is [1]",
+  ],
 ]);
 
 testRefusals("gatedDeltaRule", "compute the gated delta rule", [
@@ -594,12 +609,12 @@ testRefusals("gatedDeltaRule", "compute the gated delta rule", [
   [
     "g is of channels",
     (x) => gatedDeltaRule(x.q, x.k, x.v, x.w, x.beta),
-    "g must have 3 axes [B, T, HV]: g is [2,6,4,8]",
+    "g must be [B, T, HV] = [2,6,4]: g is [2,6,4,8]",
   ],
   [
     "g is of heads",
     (x) => gatedDeltaRule(x.q, x.k, x.v, x.aLog, x.beta),
-    "g must have 3 axes [B, T, HV]: g is [4]",
+    "g must be [B, T, HV] = [2,6,4]: g is [4]",
   ],
   [
     "an option is unknown",
@@ -620,6 +635,11 @@ testRefusals("kda", "compute Kimi delta attention", [
     "dtBias and lowerBound need aLog: given are lowerBound",
   ],
   [
+    "v has one axis",
+    (x, v) => kda(x.q, x.k, v, x.w, x.beta, { aLog: x.aLog }),
+    "v must have 4 axes [B, T, heads, dim]: v is [1]",
+  ],
+  [
     "both come without aLog",
     (x) => kda(x.q, x.k, x.v, x.w, x.beta, { dtBias: x.aLog, lowerBound: -5 }),
     "dtBias and lowerBound need aLog: given are dtBias, lowerBound",
@@ -632,7 +652,7 @@ testRefusals("kda", "compute Kimi delta attention", [
   [
     "g is of tokens",
     (x) => kda(x.q, x.k, x.v, x.g, x.beta),
-    "g must have 4 axes [B, T, HV, K]: g is [2,6,4]",
+    "g must be [B, T, HV, K] = [2,6,4,8]: g is [2,6,4]",
   ],
   [
     "an option is unknown",
@@ -654,6 +674,16 @@ testRefusals(
 
 testRefusals("gdn2", "compute Gated DeltaNet 2", [
   [
+    "v has one axis",
+    (x, v) => gdn2(x.q, x.k, v, x.w, x.erase, x.write),
+    "v must have 4 axes [B, T, heads, dim]: v is [1]",
+  ],
+  [
+    "erase has one axis",
+    (x, erase) => gdn2(x.q, x.k, x.v, x.w, erase, x.write),
+    `erase must be ${ROWS}: erase is [1]`,
+  ],
+  [
     "erase has the width of v",
     (x) => gdn2(x.q, x.k, x.v, x.w, x.write, x.write),
     `erase must be ${ROWS}: erase is [2,6,4,12]`,
@@ -662,6 +692,12 @@ testRefusals("gdn2", "compute Gated DeltaNet 2", [
     "erase is of tokens",
     (x) => gdn2(x.q, x.k, x.v, x.w, x.beta, x.write),
     `erase must be ${ROWS}: erase is [2,6,4]`,
+  ],
+  [
+    "write has five axes",
+    (x, write) => gdn2(x.q, x.k, x.v, x.w, x.erase, write),
+    "write must be [2,6,4,12]: write is [2,6,4,12,1]",
+    [B, S, 4, 12, 1],
   ],
   [
     "write has the width of k",
@@ -676,7 +712,7 @@ testRefusals("gdn2", "compute Gated DeltaNet 2", [
   [
     "g is of tokens",
     (x) => gdn2(x.q, x.k, x.v, x.g, x.erase, x.write),
-    "g must be [2,6,4,8]: g is [2,6,4]",
+    "g must be [B, T, HV, K] = [2,6,4,8]: g is [2,6,4]",
   ],
   [
     "an option is unknown",
@@ -690,6 +726,11 @@ testRefusals("comba", "compute Comba", [
     "p is missing",
     (x) => comba(x.q, x.k, x.v, any(undefined), x.g, x.beta),
     "p must be a Tensor: p is undefined",
+  ],
+  [
+    "v has one axis",
+    (x, v) => comba(x.q, x.k, v, x.p, x.g, x.beta),
+    "v must have 4 axes [B, T, heads, dim]: v is [1]",
   ],
   [
     "p has the width of v",
@@ -732,8 +773,21 @@ testRefusals("rwkv7", "compute RWKV-7", [
     (x) => rwkv7(x.q, x.w, x.k, x.v, x.a, x.write),
     `b must be ${ROWS}: b is [2,6,4,12]`,
   ],
+  [
+    "w is of tokens",
+    (x) => rwkv7(x.q, x.g, x.k, x.v, x.a, x.b),
+    "w must be [B, T, HV, K] = [2,6,4,8]: w is [2,6,4]",
+  ],
+  [
+    "r is shorter than k",
+    (x, r) => rwkv7(r, x.w, x.k, x.v, x.a, x.b),
+    "r and k and v must share a length: current values are r=5, k=6, v=6",
+    [B, S - 1, 4, 8],
+  ],
 ]);
 
+const ROWS_OF_TOKENS =
+  "k and v must have householders rows for each token of q: current lengths are";
 const product = (householders: unknown) => (x: Given): unknown =>
   deltaProduct(x.q, x.k2, x.v2, x.g, x.beta2, { householders: any(householders) });
 
@@ -752,12 +806,23 @@ testRefusals("deltaProduct", "compute DeltaProduct", [
   [
     "k has rows for one write of two",
     (x) => deltaProduct(x.q, x.k, x.v, x.g, x.beta, two),
-    "k must have householders rows for each token of q: current sizes are T=6, rows=6, householders=2",
+    `${ROWS_OF_TOKENS} q=6, k=6, v=6, householders is 2`,
+  ],
+  [
+    "k has a row that is no token's",
+    (x, k) => deltaProduct(x.q, k, x.v2, x.g, x.beta2, two),
+    `${ROWS_OF_TOKENS} q=6, k=11, v=12, householders is 2`,
+    [B, 2 * S - 1, 2, 8],
+  ],
+  [
+    "v has rows for one write of two",
+    (x) => deltaProduct(x.q, x.k2, x.v, x.g, x.beta2, two),
+    `${ROWS_OF_TOKENS} q=6, k=12, v=6, householders is 2`,
   ],
   [
     "householders does not divide the rows",
     product(5),
-    "k must have householders rows for each token of q: current sizes are T=6, rows=12, householders=5",
+    `${ROWS_OF_TOKENS} q=6, k=12, v=12, householders is 5`,
   ],
   [
     "beta has a row for each token",

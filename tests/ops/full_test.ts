@@ -77,7 +77,7 @@ testRefusal(
     options: { featureMap: "taylor2" },
   }),
   RangeError,
-  "the number of features must be 1 to 256: current number of features is 276",
+  "the number of features of q and k must be 1 to 256: current number of features of q and k is 276",
 );
 testRefusal(
   "keys and values differ in number",

@@ -4,6 +4,7 @@ import { Random } from "../../cli/random.ts";
 import {
   type Gpu,
   linearAttention,
+  linearAttentionFull,
   type LinearAttentionOptions,
   linearAttentionStep,
   type RecurrenceState,
@@ -248,6 +249,22 @@ Deno.test({
 });
 
 Deno.test({
+  name: "linearAttention() makes no features of hedgehog where the engine refuses",
+  ignore,
+  async fn() {
+    using gpu = await requestGpu();
+    const x = gpu.tensor(new Float32Array(4 * 8), [1, 4, 1, 8]);
+    const before = gpu.memory();
+    const options = { featureMap: "hedgehog" } as const;
+
+    assertThrows(() => linearAttention(x, x, x, { ...options, scale: NaN }), RangeError);
+    assertThrows(() => linearAttention(x, x, x, { ...options, schedule: "fast" }), RangeError);
+    assertThrows(() => linearAttentionFull(x, x, x, { ...options, eps: -1 }), RangeError);
+    assertEquals(gpu.memory(), before);
+  },
+});
+
+Deno.test({
   name: "linearAttention() with hedgehog outlives other work in an encoder of the caller's",
   ignore,
   async fn() {
@@ -298,17 +315,17 @@ Deno.test({
     );
     refuse(
       RangeError,
-      "the number of features must be 1 to 256: current number of features is 258",
+      "the number of features of q and k must be 1 to 256: current number of features of q and k is 258",
       weights(129, 8),
     );
     refuse(
       RangeError,
-      "the number of features must be 1 to 256: current number of features is 0",
+      "the number of features of q and k must be 1 to 256: current number of features of q and k is 0",
       weights(0, 8),
     );
     refuse(
       RangeError,
-      "the number of features must be 1 to 256: current number of features is 258",
+      "the number of features of q and k must be 1 to 256: current number of features of q and k is 258",
       {},
       [empty(1, 4, 1, 129), empty(1, 4, 1, 129), empty(1, 4, 1, 6)],
     );
@@ -368,7 +385,7 @@ Deno.test({
     );
     refuse(
       [row(0), row(0), row(8)],
-      "the key dim must be 1 to 256: current key dim is 0",
+      "the key dim of q and k must be 1 to 256: current key dim of q and k is 0",
     );
     refuse(
       [row(8), gpu.empty([1, 4, 2, 8], "f16"), row(8)],

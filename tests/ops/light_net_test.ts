@@ -574,7 +574,7 @@ Deno.test({
         ].map(({ message }) => message),
         [
           "Cannot compute LightNet as a step needs a state: state is undefined",
-          "Cannot compute LightNet as initialState must be a record { s, z }: initialState is Tensor",
+          "Cannot compute LightNet as state must be a record { s, z }: state is Tensor",
           'Cannot compute LightNet as options must be known: "reverse" is not, the nearest is "scale"',
         ],
       );

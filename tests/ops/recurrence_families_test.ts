@@ -278,7 +278,7 @@ Deno.test({
     );
     refused(
       () => gla(x.q, x.k, x.v, x.g),
-      "Cannot compute gated linear attention as g must have 4 axes: g is [1,4,4]",
+      "Cannot compute gated linear attention as g must be [B, T, HV, K] = [1,4,4,16]: g is [1,4,4]",
     );
     refused(
       () => lightningAttention(x.q, x.k, x.v, { slopes: [1, 2] }),
@@ -289,12 +289,44 @@ Deno.test({
       "Cannot compute RWKV-6 as u must be a Tensor: u is undefined",
     );
     refused(
+      () => rwkv6(x.v, x.k, x.v, x.w, x.u),
+      "Cannot compute RWKV-6 as r and k must share a key dim: current values are r=12, k=16",
+    );
+    refused(
+      () => rwkv6(x.q, x.k, x.v, x.g, x.u),
+      "Cannot compute RWKV-6 as w must be [B, T, HV, K] = [1,4,4,16]: w is [1,4,4]",
+    );
+    refused(
+      () => hgrn2(x.q, x.v, x.v),
+      "Cannot compute HGRN2 as q and f must share a key dim: current values are q=16, f=12",
+    );
+    refused(
+      () => mamba2(x.v, x.dt, x.a, x.v, x.q),
+      "Cannot compute Mamba-2 as c and b must share a key dim: current values are c=16, b=12",
+    );
+    refused(
+      () => mamba2(x.v, x.dt, x.a, x.k, x.q, { dtLimits: [2, 1] }),
+      "Cannot compute Mamba-2 as dtLimits must be [least, most], two numbers: dtLimits is [2,1]",
+    );
+    refused(
+      () => mamba2(x.v, x.dt, x.a, x.k, x.q, { dtSoftplus: 1 as unknown as boolean }),
+      "Cannot compute Mamba-2 as dtSoftplus must be true or false: dtSoftplus is 1",
+    );
+    refused(
+      () => hgrn2(x.q, x.k, x.v, null as unknown as object),
+      "Cannot compute HGRN2 as options must be an object: options is null",
+    );
+    refused(
+      () => gla(x.q, x.k, x.v, x.w, { gv: null as unknown as Tensor }),
+      "Cannot compute gated linear attention as gv must be a Tensor: gv is null",
+    );
+    refused(
       () => simpleGlaStep(undefined as unknown as State, x.q, x.k, x.v, x.g),
       "Cannot compute simple gated linear attention as a step needs a state: state is undefined",
     );
     refused(
       () => retentionStep(x.q as State, x.q, x.k, x.v),
-      "Cannot compute retention as initialState must be [1,4,16,12]: initialState is [1,4,2,16]",
+      "Cannot compute retention as state must be [1,4,16,12]: state is [1,4,2,16]",
     );
   },
 });

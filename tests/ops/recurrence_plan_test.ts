@@ -80,6 +80,7 @@ function problem(changes: Partial<RecurrenceProblem> = {}): RecurrenceProblem {
     lowerBound: 0,
     keyCount: 0,
     normalize: false,
+    divisor: "sum",
     eps: 0,
     scale: 1,
     initial: false,
@@ -299,6 +300,38 @@ Deno.test("recurrenceSchedules() knows no subgroups where there are none", () =>
   const names = recurrenceSchedules(problem(), device("nvidia", null)).map(recurrenceScheduleName);
 
   assertEquals(names, ["workgroup-8x1-buffer", "naive"]);
+});
+
+Deno.test("recurrenceSchedules() streams states where no sequence has more than a token", () => {
+  const steps = (changes: Partial<RecurrenceProblem>, on: PlanDevice): string =>
+    recurrenceSchedules(problem({ length: 1, initial: true, ...changes }), on)
+      .filter(({ kind }) => kind === "step").map(recurrenceScheduleName).join(" ");
+
+  const onLlvmpipe = "step-shuffle-texture step-shuffle-buffer step-workgroup-buffer";
+  assertEquals(steps({}, LLVMPIPE), onLlvmpipe);
+  assertEquals(steps({ batch: 3, bounds: [0, 1, 1, 2] }, LLVMPIPE), onLlvmpipe);
+  assertEquals(
+    steps({}, device("llvmpipe", 16)),
+    "step-broadcast-texture step-broadcast-buffer step-workgroup-buffer",
+  );
+  assertEquals(
+    steps({}, NVIDIA),
+    "step-workgroup-buffer step-shuffle-buffer step-shuffle-texture",
+  );
+  assertEquals(steps({}, device("nvidia", null)), "step-workgroup-buffer");
+  // texels have four value channels of a state that is there
+  const buffers = "step-shuffle-buffer step-workgroup-buffer";
+  assertEquals(steps({ initial: false }, LLVMPIPE), buffers);
+  assertEquals(steps({ valueFirst: true }, LLVMPIPE), buffers);
+  assertEquals(steps({ valueDim: 18 }, LLVMPIPE), buffers);
+  // workgroup memory has a number of each of the rows, and the sums of its columns
+  const small = device("nvidia", 32, { maxComputeWorkgroupStorageSize: 4 * 6 * 16 + 1024 });
+  assertEquals(steps({}, small).includes("workgroup"), true);
+  assertEquals(steps({ keyDim: 17 }, small), "step-shuffle-buffer step-shuffle-texture");
+  assertEquals(steps({ bounds: [0, 2] }, LLVMPIPE), "");
+  assertEquals(steps({ mode: "chunk" }, LLVMPIPE), "");
+  const { schedule } = planRecurrence(problem({ length: 1, schedule: "step" }), NVIDIA);
+  assertEquals(recurrenceScheduleName(schedule), "step-workgroup-buffer");
 });
 
 Deno.test("recurrenceSchedules() loads as many tokens as workgroup memory holds", () => {

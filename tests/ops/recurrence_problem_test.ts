@@ -111,6 +111,7 @@ Deno.test({
         stepLimits: [0, 0],
         keyCount: 0,
         normalize: false,
+        divisor: "sum",
         eps: 1e-10,
         scale: 8 ** -0.5,
         initial: false,
@@ -182,6 +183,7 @@ Deno.test({
         stepLimits: [0, 0],
         keyCount: 0,
         normalize: true,
+        divisor: "sum",
         eps: 0,
         scale: -2,
         initial: true,
@@ -407,22 +409,22 @@ testRefusal(
 testRefusal(
   "K is too large",
   () => ({ q: zeros([2, 6, 4, 257]), k: zeros([2, 6, 2, 257]) }),
-  rangeError("the key dim must be 1 to 256: current key dim is 257"),
+  rangeError("the key dim of q and k must be 1 to 256: current key dim of q and k is 257"),
 );
 testRefusal(
   "K is 0",
   () => ({ q: zeros([2, 6, 4, 0]), k: zeros([2, 6, 2, 0]) }),
-  rangeError("the key dim must be 1 to 256: current key dim is 0"),
+  rangeError("the key dim of q and k must be 1 to 256: current key dim of q and k is 0"),
 );
 testRefusal(
   "V is too large",
   () => ({ v: zeros([2, 6, 4, 257]) }),
-  rangeError("the value dim must be 1 to 256: current value dim is 257"),
+  rangeError("the value dim of v must be 1 to 256: current value dim of v is 257"),
 );
 testRefusal(
   "V is 0",
   () => ({ v: zeros([2, 6, 4, 0]) }),
-  rangeError("the value dim must be 1 to 256: current value dim is 0"),
+  rangeError("the value dim of v must be 1 to 256: current value dim of v is 0"),
 );
 for (
   const [q, k, v] of [[4, 3, 4], [4, 8, 4], [3, 2, 4], [6, 2, 4], [0, 2, 4], [4, 0, 4], [4, 2, 0]]
