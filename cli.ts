@@ -20,7 +20,7 @@ import { run } from "./cli/run.ts";
 import { show } from "./cli/show.ts";
 import { simulate } from "./cli/simulate.ts";
 import { UnsupportedDeviceError } from "./gpu/errors.ts";
-import { nearest } from "./gpu/options.ts";
+import { nearest } from "./gpu/nearest.ts";
 import config from "./deno.json" with { type: "json" };
 
 const COMMANDS: Readonly<Record<string, Command>> = {

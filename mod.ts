@@ -22,12 +22,22 @@
  */
 
 export * from "./ops/attention/mod.ts";
+export * from "./ops/block_map/mod.ts";
+export * from "./ops/cache/mod.ts";
+export * from "./ops/centroids/mod.ts";
 export * from "./ops/conv/mod.ts";
+export * from "./ops/fast_weights/mod.ts";
+export * from "./ops/hooks/mod.ts";
+export * from "./ops/log_linear/mod.ts";
 export * from "./ops/merge/mod.ts";
 export * from "./ops/neighborhood/mod.ts";
+export * from "./ops/pool/mod.ts";
 export * from "./ops/recurrence/mod.ts";
+export * from "./ops/rope/mod.ts";
 export * from "./ops/scan/mod.ts";
+export * from "./ops/select/mod.ts";
 export * from "./ops/selective_scan/mod.ts";
+export * from "./ops/statistics/mod.ts";
 export type { AdapterSummary, DriverKind } from "./gpu/adapter.ts";
 export { Gpu } from "./gpu/device.ts";
 export type { DataOf, DType, TensorData } from "./gpu/dtype.ts";

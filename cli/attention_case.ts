@@ -4,13 +4,15 @@ import { attention } from "../ops/attention/mod.ts";
 import type { AttentionOptions, AttentionWindow } from "../ops/attention/problem.ts";
 import type { AttentionSchedule } from "../ops/attention/schedule.ts";
 import type { AttentionSizes } from "../ops/attention/sizes.ts";
-import { attention as reference } from "../reference/mod.ts";
+import { attention as reference, type WeighedAttention } from "../reference/mod.ts";
+import { hookOptions, type HookTexts, oneLine, oracleHooks } from "./attention_hooks.ts";
+import { type CaseKeys, keyShape, loadKeys } from "./attention_keys.ts";
 import { compareHeads, type Comparison } from "./compare.ts";
 import { type HostTensor, hostTensor, type InputKind, spreadOf } from "./host_tensor.ts";
 import { Random } from "./random.ts";
 
 /** A problem with everything that determines its inputs. */
-export interface AttentionCase extends AttentionSizes {
+export interface AttentionCase extends AttentionSizes, HookTexts, CaseKeys {
   readonly dtype: "f32" | "f16";
   readonly inputs: InputKind;
   readonly seed: number;
@@ -56,6 +58,10 @@ export function caseName(c: AttentionCase): string {
     c.softcap ? ` softcap ${c.softcap}` : "",
     c.sinks ? " sinks" : "",
     c.bias ? " bias" : "",
+    ...Object.entries(hookOptions(c)).map(([name, text]) => ` ${name} ${oneLine(text)}`),
+    c.map ? ` map ${c.map.queryBlock}x${c.map.keyBlock}` : "",
+    c.packed ? ` packed ${c.packed.length}` : "",
+    c.pages ? ` 1/${c.pages.selected} of pages of ${c.pages.size}` : "",
   ];
   return words.join("");
 }
@@ -67,10 +73,11 @@ export function attentionInputs(c: AttentionCase): AttentionInputs {
     hostTensor(c.dtype, shape, next);
   const normal = (factor = 1) => (): number => factor * random.normal();
   const [allB, allH, allT] = c.bias ?? [false, false, false];
+  const keys = keyShape(c);
   return {
     q: host([c.batch, c.qLen, c.heads, c.headDim], normal(spreadOf(c.inputs))),
-    k: host([c.batch, c.kvLen, c.kvHeads, c.headDim], c.inputs === "equal" ? () => 0.5 : normal()),
-    v: host([c.batch, c.kvLen, c.kvHeads, c.valueDim], normal()),
+    k: host([...keys, c.kvHeads, c.headDim], c.inputs === "equal" ? () => 0.5 : normal()),
+    v: host([...keys, c.kvHeads, c.valueDim], normal()),
     ...(c.bias && {
       bias: host(
         [allB ? c.batch : 1, allH ? c.heads : 1, allT ? c.qLen : 1, c.kvLen],
@@ -89,8 +96,14 @@ export function loadCase(gpu: Gpu, c: AttentionCase): LoadedCase {
   );
   const [q, k, v] = ["q", "k", "v"].map((name) => tensors.get(name) as Tensor<"f32" | "f16">);
   const [bias, sinks] = [tensors.get("bias"), tensors.get("sinks")];
+  const keys = loadKeys(gpu, c);
+  // a map brings its mask
+  const { mask, ...unmasked } = hookOptions(c);
   const options: AttentionOptions = {
     ...plainOptions(c),
+    ...unmasked,
+    ...(mask !== undefined && c.map === undefined && { mask }),
+    ...keys.options,
     ...(bias && { bias }),
     ...(sinks && { sinks }),
     lse: c.lse ?? true,
@@ -99,7 +112,8 @@ export function loadCase(gpu: Gpu, c: AttentionCase): LoadedCase {
   return {
     inputs,
     compute: () => attention(q, k, v, options),
-    [Symbol.dispose]: () => tensors.forEach((tensor) => tensor.dispose()),
+    [Symbol.dispose]: () =>
+      [...tensors.values(), ...keys.owned].forEach((owned) => owned[Symbol.dispose]()),
   };
 }
 
@@ -114,13 +128,15 @@ function plainOptions(c: AttentionCase) {
   };
 }
 
-/** The float64 result of a case. */
-export function referenceOf(
-  c: AttentionCase,
-  inputs: AttentionInputs,
-): ReturnType<typeof reference> {
+/** The float64 result of a case whose keys are in a row. */
+export function referenceOf(c: AttentionCase, inputs: AttentionInputs): WeighedAttention {
   const { q, k, v, bias, sinks } = inputs;
-  return reference(q, k, v, { ...plainOptions(c), ...(bias && { bias }), ...(sinks && { sinks }) });
+  return reference(q, k, v, {
+    ...plainOptions(c),
+    ...(bias && { bias }),
+    ...(sinks && { sinks }),
+    ...{ weight: "softmax", ...oracleHooks(c) },
+  });
 }
 
 /** Computes a case and compares out and lse with float64; the worse of the two decides. */
@@ -132,7 +148,7 @@ export async function checkCase(gpu: Gpu, c: AttentionCase): Promise<Comparison>
   lse?.dispose();
   const expected = referenceOf(c, loaded.inputs);
   const outError = compareHeads(outData, expected.out.data, c.heads, c.valueDim);
-  if (lseData === undefined) return outError;
+  if (lseData === undefined || expected.lse === undefined) return outError;
   const lseError = compareHeads(lseData, expected.lse.data, c.heads, 1);
   return outError.ratio >= lseError.ratio ? outError : lseError;
 }

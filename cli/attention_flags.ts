@@ -4,6 +4,7 @@ import { attentionProblemOf } from "../ops/attention/problem.ts";
 import { attentionSchedules, scheduleName } from "../ops/attention/schedule.ts";
 import type { AttentionCase } from "./attention_case.ts";
 import { type Arguments, type Flag, UsageError } from "./command.ts";
+import { PROGRAMMABLE_FLAGS, programmableOf } from "./programmable_flags.ts";
 import { SIZE_FLAGS, sizeCaseOf } from "./size_flags.ts";
 
 /** The flags that describe a problem of attention. */
@@ -13,16 +14,20 @@ export const ATTENTION_FLAGS: Readonly<Record<string, Flag>> = {
   "kv-len": { value: "N", help: "keys, as many as queries by default" },
   causal: { help: "hide later keys" },
   window: { value: "L,R", help: "keys seen before and behind the diagonal; empty is unbounded" },
+  ...PROGRAMMABLE_FLAGS,
 };
 
 /** The case that the flags describe. */
 export function attentionCaseOf(args: Arguments): AttentionCase {
-  const qLen = args.integer("q-len", 1024);
+  const programmable = programmableOf(args);
+  const tokens = programmable.packed?.reduce((sum, length) => sum + length, 0);
+  const qLen = tokens ?? args.integer("q-len", 1024);
   const window = parseWindow(args.text("window"));
   return {
     ...sizeCaseOf(args),
     qLen,
     kvLen: args.integer("kv-len", qLen),
+    ...programmable,
     ...(args.has("causal") && { causal: true }),
     ...(window && { window }),
   };

@@ -1,10 +1,12 @@
 import type { Gpu } from "../gpu/device.ts";
 import { planAttention } from "../ops/attention/plan.ts";
-import { attentionProblemOf } from "../ops/attention/problem.ts";
 import { attentionSchedules, scheduleName } from "../ops/attention/schedule.ts";
 import { type AttentionCase, caseName, loadCase } from "./attention_case.ts";
-import { attentionBytes, attentionFlops } from "./attention_cost.ts";
+import { attentionBytes, attentionFlops, visiblePairs } from "./attention_cost.ts";
+import { problemOf } from "./attention_problem.ts";
+import { denseCase, isSparse, sparsityOf } from "./attention_sparsity.ts";
 import { TOLERANCE } from "./host_tensor.ts";
+import { mapWorkload } from "./map_workload.ts";
 import { spotCheck } from "./spot_check.ts";
 import type { SweepKeys } from "./sweep.ts";
 import type { LoadedWorkload, Workload } from "./workload.ts";
@@ -21,18 +23,45 @@ export const ATTENTION_SWEEPS: SweepKeys<AttentionCase> = {
 
 /** A case of attention as a workload. */
 export function attentionWorkload(c: AttentionCase): Workload {
+  const problem = problemOf(c);
+  let pairs: number | undefined;
+  const counted = (): number => pairs ??= visiblePairs(c); // asking a mask takes a while
   return {
     operator: "attention",
     problem: c,
     name: caseName(c),
     tolerance: TOLERANCE[c.dtype],
-    flops: attentionFlops(c),
+    get flops() {
+      return attentionFlops(c, counted());
+    },
     bytes: attentionBytes(c),
-    rivals: { naive: () => attentionWorkload({ ...c, schedule: "naive" }) },
-    always: [],
-    scheduleOn: (gpu) => scheduleName(planAttention(attentionProblemOf(c), gpu).schedule),
-    schedulesOn: (gpu) => attentionSchedules(attentionProblemOf(c), gpu).map(scheduleName),
+    rivals: rivalsOf(c),
+    always: [
+      ...(isSparse(c) ? ["dense"] : []),
+      ...(c.map === undefined ? [] : ["map"]),
+    ],
+    scheduleOn: (gpu) => scheduleName(planAttention(problem, gpu).schedule),
+    schedulesOn: (gpu) => attentionSchedules(problem, gpu).map(scheduleName),
     load: (gpu) => loadAttention(gpu, c),
+    ...(isSparse(c) && {
+      model: (gpu, medianMs, { dense }) =>
+        sparsityOf(gpu, c, { pairs: counted(), speedupOverDense: dense / medianMs }),
+    }),
+  };
+}
+
+function rivalsOf(c: AttentionCase): Workload["rivals"] {
+  const { map, ...unmapped } = c;
+  const { score, mask, weight, ...plain } = unmapped;
+  const hooked = (score ?? mask ?? weight) !== undefined;
+  return {
+    // the baseline walks keys in a row
+    ...(c.packed === undefined && c.pages === undefined && {
+      naive: () => attentionWorkload({ ...unmapped, schedule: "naive" }),
+    }),
+    ...(hooked && { plain: () => attentionWorkload(plain) }),
+    ...(isSparse(c) && { dense: () => attentionWorkload(denseCase(c)) }),
+    ...(map !== undefined && mask !== undefined && { map: () => mapWorkload({ ...c, map, mask }) }),
   };
 }
 

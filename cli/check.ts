@@ -5,19 +5,26 @@ import { caseName, checkCase } from "./attention_case.ts";
 import { checkedSchedules } from "./attention_flags.ts";
 import { type Arguments, type Command, EXIT, UsageError } from "./command.ts";
 import { convGroup } from "./conv_cases.ts";
-import { FAMILIES } from "./families.ts";
+import { FAMILIES, FAST_WEIGHTS } from "./families.ts";
 import { familyGroups } from "./family_cases.ts";
+import { fastWeightsGroups } from "./fast_weights_cases.ts";
 import { fullGroup } from "./full_cases.ts";
 import { TOLERANCE } from "./host_tensor.ts";
+import { logLinearGroup } from "./log_linear_cases.ts";
 import { mergeGroup } from "./merge_cases.ts";
 import { neighborhoodGroups } from "./neighborhood_cases.ts";
-import { nearest } from "../gpu/options.ts";
+import { nearest } from "../gpu/nearest.ts";
 import { caseItems, type CheckGroup, type CheckSelection, type Outcome } from "./outcome.ts";
 import { figure, paint, print, printJson, Progress } from "./output.ts";
+import { programmableGroups } from "./programmable_cases.ts";
+import { poolGroup } from "./pool_cases.ts";
 import { PROPERTIES } from "./properties.ts";
 import { recurrenceGroups } from "./recurrence_cases.ts";
+import { ropeGroup } from "./rope_cases.ts";
 import { scanGroups } from "./scan_cases.ts";
+import { selectGroups } from "./select_cases.ts";
 import { selectiveScanGroup } from "./selective_scan_cases.ts";
+import { statisticsGroups } from "./statistics_cases.ts";
 
 interface GroupOutcome {
   readonly operator: string;
@@ -31,10 +38,14 @@ const OPERATORS = [
   "attention",
   "mergeAttention",
   "neighborhoodAttention",
+  "attentionStatistics",
   "recurrence",
   ...Object.keys(FAMILIES),
+  ...Object.keys(FAST_WEIGHTS),
   ...["linearAttentionFull", "scan", "hgrn", "logCumsumExp", "softmaxScan", "selectiveScan"],
-  "causalConv1d",
+  ...["logLinearAttention", "causalConv1d", "rope"],
+  ...["poolTokens", "selectTopK", "selectTopP", "selectThreshold", "argSort", "gatherTokens"],
+  "assignCentroids",
   "platform",
 ];
 
@@ -102,13 +113,20 @@ function chooseWork(selection: Selection, gpu: Gpu): CheckGroup[] {
     ...PROPERTIES,
     mergeGroup(selection),
     ...groups,
+    ...programmableGroups(kinds, selection),
     ...neighborhoodGroups(kinds, selection),
+    ...statisticsGroups(gpu, selection),
     ...recurrenceGroups(gpu, selection),
     ...familyGroups(selection),
+    ...fastWeightsGroups(selection),
     fullGroup(selection),
     ...scanGroups(selection),
     selectiveScanGroup(selection),
+    logLinearGroup(selection),
     convGroup(selection),
+    ropeGroup(selection),
+    poolGroup(selection),
+    ...selectGroups(selection),
   ].filter(({ operator, items }) => operators.includes(operator) && items.length > 0);
 }
 

@@ -1,5 +1,5 @@
 import { parseArgs } from "@std/cli/parse-args";
-import { nearest } from "../gpu/options.ts";
+import { nearest } from "../gpu/nearest.ts";
 
 /** A flag of a command. */
 export interface Flag {

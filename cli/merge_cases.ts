@@ -12,6 +12,9 @@ interface MergeCase {
   readonly parts: number;
   readonly valueDim: number;
   readonly dtype: "f32" | "f16";
+  readonly weight?: keyof typeof KEPT;
+  /** Whether parts have coefficients: a number, one for each head, one for each row, and again. */
+  readonly coefficients?: "mix" | "masses";
 }
 
 const CASES: readonly MergeCase[] = [
@@ -20,38 +23,65 @@ const CASES: readonly MergeCase[] = [
   { parts: 5, valueDim: 16, dtype: "f32" },
   { parts: 2, valueDim: 16, dtype: "f16" },
   { parts: 3, valueDim: 7, dtype: "f32" },
+  { parts: 3, valueDim: 16, dtype: "f32", weight: "softplus" },
+  { parts: 3, valueDim: 16, dtype: "f16", weight: "sigmoid" },
+  { parts: 4, valueDim: 16, dtype: "f32", weight: "stickBreaking" },
+  { parts: 3, valueDim: 16, dtype: "f32", coefficients: "mix" },
+  { parts: 4, valueDim: 16, dtype: "f32", coefficients: "masses" },
+  { parts: 3, valueDim: 16, dtype: "f16", weight: "softplus", coefficients: "masses" },
 ];
 const [TOKENS, HEADS] = [50, 3];
+
+/** What weights keep of a row that saw a key, and of one that did not. */
+const KEPT = {
+  softmax: [(random: Random) => 20 * random.normal(), -Infinity],
+  softplus: [(random: Random) => 20 * random.next(), 0],
+  sigmoid: [() => NaN, NaN],
+  stickBreaking: [(random: Random) => -2 * random.next(), 0],
+} as const;
 
 /** Merging partial results against float64. */
 export function mergeGroup(selection: CheckSelection): CheckGroup {
   const items = caseItems(CASES, selection, {
-    nameOf: ({ parts, valueDim, dtype }) => `${parts} parts, Dv ${valueDim}, ${dtype}`,
+    nameOf: ({ parts, valueDim, dtype, weight, coefficients }) =>
+      [`${parts} parts`, `Dv ${valueDim}`, dtype, weight, coefficients]
+        .filter((part) => part !== undefined).join(", "),
     tolerance: TOLERANCE,
     errorOf,
   });
   return { operator: "mergeAttention", group: "parts", items };
 }
 
-async function errorOf(gpu: Gpu, { parts, valueDim, dtype }: MergeCase): Promise<number> {
+async function errorOf(gpu: Gpu, c: MergeCase): Promise<number> {
+  const { parts, valueDim, dtype, weight = "softmax" } = c;
   const random = new Random(parts);
-  const host = (shape: number[], next: () => number, elem: "f32" | "f16"): HostTensor =>
-    hostTensor(elem, shape, next);
-  const lse = (): number => random.next() < 0.25 ? -Infinity : 20 * random.normal();
+  const [some, none] = KEPT[weight];
+  const rows = [1, TOKENS, HEADS];
   const inputs = Array.from({ length: parts }, () => ({
-    out: host([1, TOKENS, HEADS, valueDim], () => random.normal(), dtype),
-    lse: host([1, TOKENS, HEADS], lse, "f32"),
+    out: hostTensor(dtype, [...rows, valueDim], () => random.normal()),
+    aux: hostTensor("f32", rows, () => random.next() < 0.25 ? none : some(random)),
   }));
-  const tensors = inputs.map((part) => ({
-    out: gpu.tensor(part.out.data, part.out.shape) as Tensor<"f32">,
-    lse: gpu.tensor(part.lse.data, part.lse.shape) as Tensor<"f32">,
-  }));
-  const merged = mergeAttention(tensors);
-  const [outData, lseData] = [await merged.out.read(), await merged.lse.read()];
-  for (const part of [...tensors, merged]) [part.out, part.lse].forEach((x) => x.dispose());
-  const expected = reference(inputs);
+  const factors = c.coefficients === undefined
+    ? undefined
+    : inputs.map((_, p) =>
+      p % 3 === 0
+        ? random.normal()
+        : hostTensor("f32", p % 3 === 1 ? [HEADS] : rows, () => random.normal())
+    );
+  const upload = ({ data, shape }: HostTensor) => gpu.tensor(data, shape) as Tensor<"f32">;
+  const tensors = inputs.map(({ out, aux }) => ({ out: upload(out), aux: upload(aux) }));
+  const coefficients = factors?.map((factor) =>
+    typeof factor === "number" ? factor : upload(factor)
+  );
+  const options = { weight, masses: c.coefficients === "masses" };
+  const merged = mergeAttention(tensors, { ...options, ...(coefficients && { coefficients }) });
+  const aux = merged.lse ?? merged.aux;
+  const [outData, auxData] = [await merged.out.read(), await aux?.read()];
+  const made = [...tensors, { out: merged.out, aux }].flatMap((part) => [part.out, part.aux]);
+  for (const x of [...made, ...(coefficients ?? [])]) if (typeof x === "object") x.dispose();
+  const expected = reference(inputs, { ...options, ...(factors && { coefficients: factors }) });
   return Math.max(
     compareHeads(outData, expected.out.data, HEADS, valueDim).ratio,
-    compareHeads(lseData, expected.lse.data, HEADS, 1).ratio,
+    compareHeads(auxData ?? [], expected.aux?.data ?? [], HEADS, 1).ratio,
   );
 }

@@ -35,6 +35,15 @@ export interface Profile {
   readonly unfusedMs?: number;
   readonly denseMs?: number;
   readonly attentionMs?: number;
+  readonly loopMs?: number;
+  /** The same call without hooks. */
+  readonly plainMs?: number;
+  /** Compiling the block map. */
+  readonly mapMs?: number;
+  /** Share of visible pairs. */
+  readonly density?: number;
+  /** Share of visited tiles. */
+  readonly tileDensity?: number;
   /** Against the own dense kernel on the same tokens. */
   readonly speedupOverDense?: number;
   /** What the tile model allows. */
@@ -99,7 +108,7 @@ function flagsOf(operators: readonly { flags: Command["flags"] }[]): Command["fl
     compare: {
       value: "NAME,…",
       help:
-        "time rivals too: naive; for neighborhoods also unfused (dense always is), for recurrences attention",
+        "time rivals too: naive; for hooks of attention plain; for neighborhoods also unfused (dense always is), for recurrences attention, for hgrn loop",
     },
     sweep: { value: "KEY=A..B", help: "doubles a size from A to B, for example t=1k..64k" },
   };
@@ -115,16 +124,15 @@ function merged(lists: readonly Command["flags"][]): Record<string, Flag> {
 }
 
 /** The rivals that the arguments name, and those that are always timed. */
-function rivalsOf(args: Arguments, { rivals, always }: Workload): string[] {
+function rivalsOf(args: Arguments, { operator, rivals, always }: Workload): string[] {
   const named = args.text("compare")?.split(",") ?? [];
   const names = Object.keys(rivals);
   for (const name of named) {
     if (names.includes(name)) continue;
-    throw new UsageError(
-      `Cannot run the command: --compare must name one of ${
-        names.join(", ")
-      }, current value is "${name}"`,
-    );
+    const rule = names.length > 0
+      ? `--compare must name one of ${names.join(", ")}`
+      : `--compare must be left out as ${operator} has no rivals`;
+    throw new UsageError(`Cannot run the command: ${rule}, current value is "${name}"`);
   }
   return [...new Set([...always, ...named])];
 }
@@ -177,7 +185,7 @@ async function profileWorkload(
     compileMs: Math.max(0, firstMs - medianMs),
     ...Object.fromEntries(Object.entries(rivalMs).map(([name, ms]) => [`${name}Ms`, ms])),
     ...("naive" in rivalMs && { speedup: rivalMs.naive / medianMs }),
-    ...workload.model?.(gpu, medianMs, rivalMs),
+    ...await workload.model?.(gpu, medianMs, rivalMs),
   };
 }
 
@@ -234,6 +242,11 @@ const EXTRA_COLUMNS: readonly (readonly [string, (p: Profile) => string | undefi
   ["over unfused", (p) => cell(p.unfusedMs && p.unfusedMs / p.medianMs, "x")],
   ["over dense", (p) => cell(p.speedupOverDense, "x")],
   ["over attention", (p) => cell(p.attentionMs && p.attentionMs / p.medianMs, "x")],
+  ["over a loop", (p) => cell(p.loopMs && p.loopMs / p.medianMs, "x")],
+  ["over plain", (p) => cell(p.plainMs && p.plainMs / p.medianMs, "x")],
+  ["map ms", (p) => cell(p.mapMs, "")],
+  ["density", (p) => cell(p.density && 100 * p.density, "%")],
+  ["tiles", (p) => cell(p.tileDensity && 100 * p.tileDensity, "%")],
   ["bytes/token", (p) => cell(p.bytesPerToken, "")],
   ["tokens/s", (p) => cell(p.tokensPerSecond, "")],
   ["work bound", (p) => cell(p.workBound, "x")],

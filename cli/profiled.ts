@@ -1,7 +1,10 @@
-import { nearest } from "../gpu/options.ts";
+import { nearest } from "../gpu/nearest.ts";
 import { ATTENTION_FLAGS, attentionCaseOf } from "./attention_flags.ts";
 import { ATTENTION_SWEEPS, attentionWorkload } from "./attention_workload.ts";
+import { CHANNEL_SWEEPS } from "./channel_flags.ts";
 import { type Arguments, type Command, UsageError } from "./command.ts";
+import { CONV_FLAGS, CONV_SWEEPS, convProfileOf, convWorkload } from "./conv_workload.ts";
+import { HGRN_FLAGS, hgrnProfileOf, hgrnWorkload } from "./hgrn_workload.ts";
 import { NEIGHBORHOOD_PROBLEM_FLAGS, neighborhoodCaseOf } from "./neighborhood_flags.ts";
 import { NEIGHBORHOOD_SWEEPS, neighborhoodWorkload } from "./neighborhood_workload.ts";
 import type { RecurrenceCase } from "./recurrence_case.ts";
@@ -16,6 +19,12 @@ import {
   type RecurrenceProfile,
   recurrenceWorkload,
 } from "./recurrence_workload.ts";
+import {
+  SELECTIVE_FLAGS,
+  SELECTIVE_SWEEPS,
+  selectiveProfileOf,
+  selectiveWorkload,
+} from "./selective_scan_workload.ts";
 import { parseSweep, type Sweep, type SweepKeys } from "./sweep.ts";
 import type { Workload } from "./workload.ts";
 
@@ -75,6 +84,9 @@ export const PROFILED: Readonly<Record<string, ProfiledOperator>> = {
   deltaRule: gated("deltaRule", "none", true),
   gatedDeltaRule: gated("gatedDeltaRule", "token", true),
   kda: gated("kda", "channel", true),
+  selectiveScan: profiled(SELECTIVE_FLAGS, SELECTIVE_SWEEPS, selectiveProfileOf, selectiveWorkload),
+  hgrn: profiled(HGRN_FLAGS, CHANNEL_SWEEPS, hgrnProfileOf, hgrnWorkload),
+  causalConv1d: profiled(CONV_FLAGS, CONV_SWEEPS, convProfileOf, convWorkload),
 };
 
 /** The operator that the first positional argument names. */

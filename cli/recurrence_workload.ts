@@ -4,6 +4,7 @@ import type { Tensor } from "../gpu/tensor.ts";
 import { planRecurrence } from "../ops/recurrence/plan.ts";
 import { recurrenceScheduleName, recurrenceSchedules } from "../ops/recurrence/schedule.ts";
 import { attentionWorkload } from "./attention_workload.ts";
+import { firstTokens } from "./first_tokens.ts";
 import { flattened } from "./records.ts";
 import {
   loadRecurrence,
@@ -12,13 +13,12 @@ import {
   recurrenceCaseName,
   recurrenceDType,
   recurrenceError,
-  type RecurrenceInput,
   type RecurrenceInputs,
   recurrenceProblemOf,
   recurrenceShapes,
 } from "./recurrence_case.ts";
 import type { SweepKeys } from "./sweep.ts";
-import type { LoadedWorkload, Workload } from "./workload.ts";
+import { type LoadedWorkload, tokenModel, type Workload } from "./workload.ts";
 
 /** A case that runs forwards, each row of the batch as one sequence. */
 export type RecurrenceProfile = Omit<RecurrenceCase, "cuSeqlens" | "reverse">;
@@ -59,10 +59,7 @@ export function recurrenceWorkload(c: RecurrenceProfile, operator = "recurrence"
     schedulesOn: (gpu) =>
       recurrenceSchedules(recurrenceProblemOf(gpu, c), gpu).map(recurrenceScheduleName),
     load: (gpu) => loadWorkload(gpu, c),
-    model: (_, medianMs) => ({
-      tokensPerSecond: 1000 * tokens / medianMs,
-      bytesPerToken: bytes / tokens,
-    }),
+    model: tokenModel(tokens, bytes),
   };
 }
 
@@ -116,18 +113,6 @@ export function spotCheckRecurrence(
     hasTokens(name) ? firstTokens(tensor, tokens) : tensor,
   ]);
   return recurrenceError({ ...c, length: tokens, final: false }, Object.fromEntries(cut), {
-    out: firstTokens({ data: out as Float32Array, shape }, tokens).data,
+    out: firstTokens({ data: out, shape }, tokens).data,
   });
-}
-
-/** The first tokens of each row of a `[B, T, …]` tensor. */
-function firstTokens({ data, shape }: RecurrenceInput, tokens: number): RecurrenceInput {
-  const [batch, length, ...row] = shape;
-  const width = volume(row);
-  const first = new Float32Array(batch * tokens * width);
-  for (let b = 0; b < batch; b++) {
-    const start = b * length * width;
-    first.set(data.subarray(start, start + tokens * width), b * tokens * width);
-  }
-  return { data: first, shape: [batch, tokens, ...row] };
 }

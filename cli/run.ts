@@ -1,11 +1,12 @@
 import type { Gpu } from "../gpu/device.ts";
 import { requestGpu } from "../gpu/request.ts";
 import type { Tensor } from "../gpu/tensor.ts";
-import { nearest } from "../gpu/options.ts";
+import { nearest } from "../gpu/nearest.ts";
 import { type Command, EXIT, UsageError } from "./command.ts";
-import { decodeNpy, encodeNpy } from "./npy.ts";
+import { encodeNpy } from "./npy.ts";
 import { print, printJson } from "./output.ts";
-import { flattened, nested } from "./records.ts";
+import { flattened } from "./records.ts";
+import { npyPath, readInputs, reasonOf } from "./run_inputs.ts";
 import { RUNNABLE, type Runnable } from "./runnable.ts";
 
 /** One job: an operator on the files of a directory. */
@@ -21,7 +22,10 @@ export const run: Command = {
   summary: "Runs an operator on .npy files, or a list of such jobs.",
   positional: "<operator>",
   flags: {
-    inputs: { value: "DIR", help: "holds q.npy, k.npy, … and tensor-valued options by name" },
+    inputs: {
+      value: "DIR",
+      help: "holds q.npy, k.npy, …, tensor-valued options by name, and inputs.NAME.npy of hooks",
+    },
     options: { value: "JSON", help: "the other options, exactly the library's object" },
     outputs: { value: "DIR", help: "receives out.npy, lse.npy, …" },
     repeat: {
@@ -73,36 +77,18 @@ interface Written {
   readonly dtype: string;
 }
 
-async function runJob(gpu: Gpu, { operator, inputs, options, outputs }: Job): Promise<Written[]> {
-  const { parameters, tensorOptions, allOutputs, call } = runnable(operator);
-  const tensors = new Map<string, Tensor>();
+async function runJob(gpu: Gpu, job: Job): Promise<Written[]> {
+  const operator = runnable(job.operator);
+  const owned: Tensor[] = [];
   try {
-    for (const name of parameters) tensors.set(name, await readTensor(gpu, inputs, name));
-    for (const name of tensorOptions) {
-      if (name in options) {
-        throw new TypeError(
-          `Cannot run ${operator} as ${name} must be a file: put ${name}.npy into ${inputs}`,
-        );
-      }
-      if (await exists(npyPath(inputs, name))) {
-        const [record] = name.split(".");
-        if (record !== name && tensors.has(record)) {
-          throw new TypeError(
-            `Cannot run ${operator} as ${record} must be one file or a record: ${inputs} has ${record}.npy and ${name}.npy`,
-          );
-        }
-        tensors.set(name, await readTensor(gpu, inputs, name));
-      }
-    }
-    const given = Object.fromEntries([...tensors].filter(([name]) => tensorOptions.includes(name)));
-    const positional = parameters.map((name) => tensors.get(name) as Tensor);
+    const { positional, options } = await readInputs(gpu, operator, job, owned);
     const results = flattened<Tensor>(
-      call(positional, { ...options, ...nested(given), ...allOutputs }),
+      operator.call(positional, { ...options, ...operator.allOutputs }),
     );
-    for (const [name, tensor] of Object.entries(results)) tensors.set(`output ${name}`, tensor);
-    return await writeOutputs(outputs, results);
+    owned.push(...Object.values(results));
+    return await writeOutputs(job.outputs, results);
   } finally {
-    for (const tensor of tensors.values()) tensor.dispose();
+    for (const tensor of owned) tensor.dispose();
   }
 }
 
@@ -137,37 +123,12 @@ function runnable(operator: string): Runnable {
   );
 }
 
-async function readTensor(gpu: Gpu, directory: string, name: string): Promise<Tensor> {
-  const path = npyPath(directory, name);
-  let bytes: Uint8Array;
-  try {
-    bytes = await Deno.readFile(path);
-  } catch (error) {
-    throw new TypeError(`Cannot read ${path}: ${reasonOf(error)}`);
-  }
-  const { data, shape } = decodeNpy(bytes, path);
-  return gpu.tensor(data, shape);
-}
-
-function npyPath(directory: string, name: string): string {
-  return `${directory.replace(/\/+$/, "")}/${name}.npy`;
-}
-
-async function exists(path: string): Promise<boolean> {
-  return await Deno.stat(path).then(() => true, () => false);
-}
-
 async function readText(path: string): Promise<string> {
   try {
     return await Deno.readTextFile(path);
   } catch (error) {
     throw new TypeError(`Cannot read ${path}: ${reasonOf(error)}`);
   }
-}
-
-function reasonOf(error: unknown): string {
-  if (error instanceof Deno.errors.NotFound) return "there is no such file";
-  return error instanceof Error ? error.message : String(error);
 }
 
 function parseOptions(text: string): Record<string, unknown> {

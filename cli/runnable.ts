@@ -1,11 +1,15 @@
+import { checkOptionNames } from "../gpu/options.ts";
 import { Tensor } from "../gpu/tensor.ts";
-import { attention } from "../ops/attention/mod.ts";
+import { assignCentroids } from "../ops/centroids/mod.ts";
 import { causalConv1d } from "../ops/conv/mod.ts";
+import { logLinearAttention } from "../ops/log_linear/mod.ts";
+import { titansMemory, tttLinear } from "../ops/fast_weights/mod.ts";
 import {
   neighborhoodAttention,
   neighborhoodScores,
   neighborhoodValues,
 } from "../ops/neighborhood/mod.ts";
+import { poolTokens } from "../ops/pool/mod.ts";
 import {
   based,
   comba,
@@ -22,14 +26,26 @@ import {
   linearAttention,
   linearAttentionFull,
   mamba2,
+  mlstm,
   recurrence,
   retention,
   rwkv6,
   rwkv7,
   simpleGla,
 } from "../ops/recurrence/mod.ts";
+import { rope } from "../ops/rope/mod.ts";
 import { hgrn, logCumsumExp, scan, softmaxScan } from "../ops/scan/mod.ts";
+import {
+  argSort,
+  gatherTokens,
+  scatterTokens,
+  selectThreshold,
+  selectTopK,
+  selectTopP,
+} from "../ops/select/mod.ts";
 import { selectiveScan } from "../ops/selective_scan/mod.ts";
+import { attentionStatistics } from "../ops/statistics/mod.ts";
+import { RUN_ATTENTION } from "./run_attention.ts";
 
 /** An operator as `run` calls it: tensors by name, then the other options. */
 export interface Runnable {
@@ -37,6 +53,8 @@ export interface Runnable {
   readonly parameters: readonly string[];
   /** Options that are tensors, those of a record by names with a dot. */
   readonly tensorOptions: readonly string[];
+  /** Options that are records of tensors and numbers with names of the user's: `inputs.slope.npy`. */
+  readonly openRecords?: readonly string[];
   /** Options that ask for every output. */
   readonly allOutputs: Readonly<Record<string, unknown>>;
   /** Outputs by name; a single one is `out`. */
@@ -49,12 +67,14 @@ type Shared = Pick<Runnable, "tensorOptions" | "allOutputs">;
 const STATES = ["initialState", "cuSeqlens"];
 const RECORDS = ["initialState", "initialState.s", "initialState.z", "cuSeqlens"];
 const FINAL = { finalState: true };
+const NOTHING: Shared = { tensorOptions: [], allOutputs: {} };
 
 /** Operators by their names in the library. */
 export const RUNNABLE: Readonly<Record<string, Runnable>> = {
-  attention: runnable(attention, "q k v", {
-    tensorOptions: ["sinks", "bias"],
-    allOutputs: { lse: true },
+  attention: RUN_ATTENTION,
+  attentionStatistics: runnable(attentionStatistics, "q k", {
+    tensorOptions: ["bias"],
+    allOutputs: {},
   }),
   neighborhoodAttention: runnable(neighborhoodAttention, "q k v", {
     tensorOptions: ["additionalKeys", "additionalValues"],
@@ -93,6 +113,10 @@ export const RUNNABLE: Readonly<Record<string, Runnable>> = {
     tensorOptions: ["initialState.s", "initialState.z", "cuSeqlens"],
     allOutputs: FINAL,
   }),
+  mlstm: runnable(mlstm, "q k v i f", {
+    tensorOptions: ["initialState.c", "initialState.n", "initialState.m", "cuSeqlens"],
+    allOutputs: FINAL,
+  }),
   mamba2: runnable(mamba2, "x dt a b c", {
     tensorOptions: ["d", "z", "dtBias", ...STATES],
     allOutputs: FINAL,
@@ -126,10 +150,59 @@ export const RUNNABLE: Readonly<Record<string, Runnable>> = {
     tensorOptions: ["d", "z", "deltaBias", ...STATES],
     allOutputs: FINAL,
   }),
+  tttLinear: runnable(tttLinear, "q k v w b eta", {
+    tensorOptions: ["initialState.w", "initialState.b", "cuSeqlens"],
+    allOutputs: FINAL,
+  }),
+  titansMemory: runnable(titansMemory, "q k v", {
+    tensorOptions: [
+      ...["theta", "eta", "alpha"],
+      ...["initialState.m", "initialState.s", "cuSeqlens"],
+    ],
+    allOutputs: FINAL,
+  }),
+  logLinearAttention: runnable(logLinearAttention, "q k v g lambda", {
+    tensorOptions: ["initialState.s", "initialState.t", "cuSeqlens"],
+    allOutputs: FINAL,
+  }),
   causalConv1d: runnable(causalConv1d, "x weight", {
     tensorOptions: ["bias", "state", "cuSeqlens"],
     allOutputs: FINAL,
   }),
+  rope: runnable(rope, "x", { tensorOptions: ["positions", "frequencies"], allOutputs: {} }),
+  poolTokens: runnable(poolTokens, "x", {
+    tensorOptions: ["weights", "cuSeqlens"],
+    allOutputs: {},
+  }),
+  selectTopK: runnable(
+    (scores: Tensor, options: { k: number }) => {
+      checkOptionNames("select the top k", options, ["k"]);
+      return selectTopK(scores, options.k);
+    },
+    "scores",
+    NOTHING,
+  ),
+  selectTopP: runnable(
+    (scores: Tensor, { p, ...options }: { p: number }) => selectTopP(scores, p, options),
+    "scores",
+    NOTHING,
+  ),
+  selectThreshold: runnable(
+    (scores: Tensor, { t, ...options }: { t: number }) => selectThreshold(scores, t, options),
+    "scores",
+    NOTHING,
+  ),
+  argSort: runnable(argSort, "x", NOTHING),
+  gatherTokens: runnable(
+    (x: Tensor<"f32">, indices: Tensor<"i32">, options: object) => {
+      checkOptionNames("gather tokens", options, []);
+      return gatherTokens(x, indices);
+    },
+    "x indices",
+    NOTHING,
+  ),
+  scatterTokens: runnable(scatterTokens, "x indices", NOTHING),
+  assignCentroids: runnable(assignCentroids, "x centroids", NOTHING),
 };
 
 /** An operator of the library: its tensors, then one options object. */

@@ -1,5 +1,5 @@
-import { attentionProblemOf } from "../ops/attention/problem.ts";
 import { ATTENTION_FLAGS, attentionCaseOf } from "./attention_flags.ts";
+import { problemOf } from "./attention_problem.ts";
 import { type Arguments, type Command, UsageError } from "./command.ts";
 import { axesOf, NEIGHBORHOOD_FLAGS } from "./neighborhood_flags.ts";
 import { mayColour, print, printJson } from "./output.ts";
@@ -14,6 +14,7 @@ import { documentOf, type Picture } from "./pattern/picture.ts";
 import { renderPng } from "./pattern/png.ts";
 import { renderSvg } from "./pattern/svg.ts";
 import { renderTerminal } from "./pattern/terminal.ts";
+import { PROGRAMMABLE_FLAGS, programmableOf } from "./programmable_flags.ts";
 
 const OUT = { out: { value: "FILE", help: "write the picture to FILE, .svg or .png" } };
 
@@ -23,6 +24,12 @@ export const ATTENTION_PATTERN_FLAGS: Command["flags"] = {
   "kv-len": ATTENTION_FLAGS["kv-len"],
   causal: ATTENTION_FLAGS.causal,
   window: ATTENTION_FLAGS.window,
+  mask: PROGRAMMABLE_FLAGS.mask,
+  score: { ...PROGRAMMABLE_FLAGS.score, help: "WGSL of a score, whose value of s = 0 is shaded" },
+  heads: { value: "N", help: "a panel for each of N heads, 1 by default" },
+  map: { help: "shade the blocks of the mask's map: full, partial and empty ones" },
+  "query-block": { value: "N", help: "queries of a block of the map, 8 by default" },
+  "key-block": { value: "N", help: "keys of a block of the map, 8 by default" },
   ...OUT,
 };
 
@@ -33,14 +40,18 @@ export const NEIGHBORHOOD_PATTERN_FLAGS: Command["flags"] = {
   ...OUT,
 };
 
-/** `show pattern attention`: queries and keys as a matrix. */
+/** `show pattern attention`: queries and keys as a matrix, or one for each head. */
 export async function showAttentionPattern(args: Arguments): Promise<void> {
   const qLen = args.integer("q-len", 32, 1);
-  const c = { ...attentionCaseOf(args), qLen, kvLen: args.integer("kv-len", qLen, 1) };
-  const { band } = attentionProblemOf(c);
-  const { kvLen, window } = c;
-  const causal = args.has("causal");
-  await showPicture("attention", attentionPattern({ qLen, kvLen, causal, window, band }), args);
+  const heads = args.integer("heads", 1, 1);
+  const c = {
+    ...{ ...attentionCaseOf(args), ...programmableOf(args, 8), heads, kvHeads: heads },
+    ...{ qLen, kvLen: args.integer("kv-len", qLen, 1) },
+  };
+  const { band } = problemOf(c);
+  const { kvLen, window, map } = c;
+  const pattern = { qLen, kvLen, causal: args.has("causal"), window, band, heads, map, hooks: c };
+  await showPicture("attention", attentionPattern(pattern), args);
 }
 
 /** `show pattern neighborhoodAttention`: one axis as a matrix, more of them as a map. */

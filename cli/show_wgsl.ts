@@ -4,12 +4,12 @@ import { requestGpu } from "../gpu/request.ts";
 import { runtimeOf } from "../gpu/runtime.ts";
 import { attentionPrograms } from "../ops/attention/launch.ts";
 import { planAttention } from "../ops/attention/plan.ts";
-import { attentionProblemOf } from "../ops/attention/problem.ts";
 import { scheduleName } from "../ops/attention/schedule.ts";
 import { naivePrograms } from "../ops/neighborhood/launch_naive.ts";
 import { planNeighborhood } from "../ops/neighborhood/plan.ts";
 import { neighborhoodProblemOf } from "../ops/neighborhood/problem.ts";
 import { attentionCaseOf } from "./attention_flags.ts";
+import { problemOf } from "./attention_problem.ts";
 import type { Arguments } from "./command.ts";
 import { neighborhoodCaseOf } from "./neighborhood_flags.ts";
 import { print, printJson } from "./output.ts";
@@ -24,7 +24,7 @@ interface Shaders {
 
 /** `show wgsl attention`: the shaders of a problem. */
 export async function showAttentionWgsl(args: Arguments): Promise<void> {
-  const problem = attentionProblemOf(attentionCaseOf(args));
+  const problem = problemOf(attentionCaseOf(args));
   await showWgsl("attention", args, (gpu) => {
     const plan = planAttention(problem, gpu);
     return { schedule: scheduleName(plan.schedule), programs: attentionPrograms(problem, plan) };

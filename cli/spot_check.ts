@@ -1,6 +1,8 @@
-import { attentionProblemOf } from "../ops/attention/problem.ts";
-import { attention as reference } from "../reference/mod.ts";
+import { attention as reference, type ScorePlace } from "../reference/mod.ts";
 import type { AttentionCase, AttentionInputs } from "./attention_case.ts";
+import { type OracleHooks, oracleHooks } from "./attention_hooks.ts";
+import { inOrder } from "./attention_keys.ts";
+import { keyRanges, problemOf } from "./attention_problem.ts";
 import { compareHeads } from "./compare.ts";
 import type { HostTensor } from "./host_tensor.ts";
 
@@ -14,6 +16,8 @@ export interface RowReference {
   readonly scale: number;
   /** Writes 0 for the keys that a query sees and −∞ for the others. */
   mask(query: number, keys: Float32Array): void;
+  /** Programmable parts, by the queries of the whole problem. */
+  readonly hooks?: OracleHooks;
 }
 
 /**
@@ -24,7 +28,7 @@ export interface RowReference {
  * on which rows were chosen.
  */
 export function spotCheckRows(
-  { inputs, scale, mask }: RowReference,
+  { inputs, scale, mask, hooks = {} }: RowReference,
   out: ArrayLike<number>,
 ): number {
   const [batch, qLen, heads, headDim] = inputs.q.shape;
@@ -39,8 +43,16 @@ export function spotCheckRows(
   const masks = new Float32Array(rows.length * kvLen);
   rows.forEach((row, i) => mask(row, masks.subarray(i * kvLen, (i + 1) * kvLen)));
   const q = chooseRows(inputs.q, rows);
-  const bias = { data: masks, shape: [1, 1, rows.length, kvLen] };
-  const expected = reference(q, inputs.k, inputs.v, { scale, bias });
+  const placed = (at: ScorePlace): ScorePlace => ({ ...at, i: rows[at.i] });
+  const { score, mask: hook, weight = "softmax" } = hooks;
+  const expected = reference(q, inputs.k, inputs.v, {
+    ...{ scale, weight },
+    mask: [
+      ({ i, j }) => masks[i * kvLen + j] === 0,
+      ...(hook === undefined ? [] : [(at: ScorePlace) => hook(placed(at))]),
+    ],
+    ...(score !== undefined && { score: (s, at) => score(s, placed(at)) }),
+  });
   const shape = [batch, qLen, heads, valueDim];
   const actual = chooseRows({ data: out as Float32Array, shape }, rows);
   return compareHeads(actual.data, expected.out.data, heads, valueDim).ratio;
@@ -49,17 +61,16 @@ export function spotCheckRows(
 /** Compares an output of attention with float64, as {@linkcode spotCheckRows} does. */
 export function spotCheck(
   c: AttentionCase,
-  inputs: AttentionInputs,
+  { q, k, v }: AttentionInputs,
   out: ArrayLike<number>,
 ): number {
-  const { band, scale } = attentionProblemOf(c);
+  const rangeOf = keyRanges(c);
+  const inputs = { q, k: inOrder(c, k), v: inOrder(c, v) };
   const mask = (row: number, keys: Float32Array): void => {
-    for (let j = 0; j < keys.length; j++) {
-      const hidden = band !== null && (j < row + band.lo || j > row + band.hi);
-      keys[j] = hidden ? -Infinity : 0;
-    }
+    keys.fill(-Infinity);
+    keys.fill(0, ...rangeOf(row));
   };
-  return spotCheckRows({ inputs, scale, mask }, out);
+  return spotCheckRows({ inputs, scale: problemOf(c).scale, mask, hooks: oracleHooks(c) }, out);
 }
 
 /** The rows of a `[B, T, H, D]` array at some queries. */

@@ -25,7 +25,11 @@ export interface Workload {
   /** Uploads the inputs. */
   load(gpu: Gpu): LoadedWorkload;
   /** What else the times say, of a model of the schedule or in other units. */
-  model?(gpu: Gpu, medianMs: number, rivalMs: Readonly<Record<string, number>>): object;
+  model?(
+    gpu: Gpu,
+    medianMs: number,
+    rivalMs: Readonly<Record<string, number>>,
+  ): object | Promise<object>;
 }
 
 /** A workload on the device, ready to be computed many times. */
@@ -39,4 +43,12 @@ export interface LoadedWorkload extends Disposable {
 /** Records a call whose outputs are freed at once. */
 export function callOnce(loaded: LoadedWorkload): void {
   for (const tensor of loaded.compute()) tensor.dispose();
+}
+
+/** What times say of an operator whose work grows with the tokens alone. */
+export function tokenModel(tokens: number, bytes: number): NonNullable<Workload["model"]> {
+  return (_, medianMs) => ({
+    tokensPerSecond: 1000 * tokens / medianMs,
+    bytesPerToken: bytes / tokens,
+  });
 }

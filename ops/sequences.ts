@@ -2,25 +2,32 @@ import { hostCopyOf } from "../gpu/host_copy.ts";
 import type { Tensor } from "../gpu/tensor.ts";
 import { checkDType, checkRank } from "./tensors.ts";
 
+/** What messages call bounds of sequences, and the axis that they cut. */
+interface BoundNames {
+  readonly name: string;
+  readonly axis: string;
+}
+
 /** Where sequences begin and end among all tokens: batch entries, or what `cuSeqlens` cuts. */
 export function boundsOf(
   action: string,
   batch: number,
   length: number,
   cuSeqlens: Tensor | undefined,
+  { name, axis }: BoundNames = { name: "cuSeqlens", axis: "T" },
 ): number[] {
   if (cuSeqlens === undefined) return Array.from({ length: batch + 1 }, (_, b) => b * length);
   if (batch !== 1) {
     throw new TypeError(
-      `Cannot ${action} as cuSeqlens needs a batch of 1: current batch is ${batch}`,
+      `Cannot ${action} as ${name} needs a batch of 1: current batch is ${batch}`,
     );
   }
-  checkDType(action, "cuSeqlens", cuSeqlens, ["i32"]);
-  checkRank(action, "cuSeqlens", cuSeqlens, ["N + 1"]);
+  checkDType(action, name, cuSeqlens, ["i32"]);
+  checkRank(action, name, cuSeqlens, ["N + 1"]);
   const data = hostCopyOf(cuSeqlens);
   if (data === undefined) {
     throw new TypeError(
-      `Cannot ${action} as cuSeqlens must be made from data by gpu.tensor(), for plans depend on it: it was computed or wrapped`,
+      `Cannot ${action} as ${name} must be made from data by gpu.tensor(), for plans depend on it: it was computed or wrapped`,
     );
   }
   const bounds = [...data];
@@ -29,6 +36,6 @@ export function boundsOf(
     return bounds;
   }
   throw new RangeError(
-    `Cannot ${action} as cuSeqlens must rise from 0 to T = ${length}: cuSeqlens is [${bounds}]`,
+    `Cannot ${action} as ${name} must rise from 0 to ${axis} = ${length}: ${name} is [${bounds}]`,
   );
 }

@@ -1,69 +1,62 @@
+import { type ScoreOptions, scoreRows } from "./scores.ts";
 import type { Float64Tensor, ReferenceTensor } from "./tensor.ts";
+import { type AttentionWeight, auxOf, weigh } from "./weights.ts";
 
 /** Options for {@linkcode attention}. */
-export interface AttentionOptions {
+export interface AttentionOptions extends ScoreOptions {
   /**
-   * The factor of q · k.
+   * What the scores become.
    *
-   * @default {D ** -0.5}
+   * @default {"softmax"}
    */
-  scale?: number;
+  weight?: AttentionWeight;
   /**
-   * Hides the keys after a query's own. Query i owns key i + S - T when `true` (the last query meets
-   * the last key), key i when `"top-left"`.
-   *
-   * @default {false}
-   */
-  causal?: boolean | "top-left";
-  /**
-   * How many keys before and after its own a query sees; a missing side is unbounded.
-   *
-   * @default {undefined}
-   */
-  window?: { left?: number; right?: number };
-  /**
-   * Bounds the scores: s becomes softcap · tanh(s / softcap).
-   *
-   * @default {undefined}
-   */
-  softcap?: number;
-  /**
-   * A logit for each head, `[Hq]`, that joins the denominator only.
+   * A logit for each head, `[Hq]`, that joins the denominator only; of softmax alone.
    *
    * @default {undefined}
    */
   sinks?: ReferenceTensor;
-  /**
-   * Added to the scores, `[B|1, Hq|1, T|1, S]`; -Infinity hides the key.
-   *
-   * @default {undefined}
-   */
-  bias?: ReferenceTensor;
 }
 
-/** What {@linkcode attention} returns. */
-export interface AttentionResult {
-  /** The weighted mean of the values, `[B, T, Hq, Dv]`; 0 where a query sees no key. */
+/** What {@linkcode attention} returns for any weight. */
+export interface WeighedAttention {
+  /** The weighted sum of the values, `[B, T, Hq, Dv]`; 0 where a query sees no key. */
   out: Float64Tensor;
+  /** Of softmax alone: see {@linkcode AttentionResult}. */
+  lse?: Float64Tensor;
+  /**
+   * What {@linkcode mergeAttention} needs to know of each row, `[B, T, Hq]`: `lse` of softmax; the
+   * denominator of weights that are divided by their sum, 0 where a query sees no key; of
+   * stick-breaking the logarithm of what is left, log Π_j (1 - σ(s_ij)) over the visible keys, 0 where
+   * a query sees no key. Weights that are not divided have none.
+   */
+  aux?: Float64Tensor;
+}
+
+/** What {@linkcode attention} returns for softmax. */
+export interface AttentionResult extends WeighedAttention {
   /**
    * The natural logarithm of the softmax's denominator, sink included, `[B, T, Hq]`; -Infinity where
    * a query sees neither key nor sink.
    */
   lse: Float64Tensor;
+  /** The same as `lse`. */
+  aux: Float64Tensor;
 }
 
 /**
- * Softmax attention: out_i = Σ_j p_ij v_j over the keys j that query i sees, where
- * p_ij = exp(s_ij) / (exp(sink) + Σ_j exp(s_ij)) and s_ij = scale q_i · k_j.
+ * Attention: out_i = Σ_j p_ij v_j over the keys j that query i sees, where s_ij = scale q_i · k_j and
+ * the weights p_ij are the row's softmax, exp(s_ij) / (exp(sink) + Σ_j exp(s_ij)), or what `weight`
+ * makes of the scores.
  *
- * The scores are scaled, capped, biased and masked, in this order. Query head h reads key and value
- * head floor(h / (Hq / Hkv)).
+ * The scores are scaled, capped, biased, hooked and masked, in this order. Query head h reads key and
+ * value head floor(h / (Hq / Hkv)).
  *
  * @param q The queries, `[B, T, Hq, D]`.
  * @param k The keys, `[B, S, Hkv, D]`.
  * @param v The values, `[B, S, Hkv, Dv]`.
- * @param options What is changed about scores and mask.
- * @returns The output and the log-sum-exp of each row.
+ * @param options What is changed about scores, mask and weights.
+ * @returns The output, and what is needed to merge it: the log-sum-exp of each row.
  *
  * @example Causal attention over equal keys is a running mean
  * ```ts
@@ -78,81 +71,79 @@ export interface AttentionResult {
  *
  * assertEquals(out.data, Float64Array.of(6, 9, 16));
  * ```
+ *
+ * @example ALiBi, and keys that only their neighbours see, weighed by sigmoids
+ * ```ts
+ * import { attention } from "@tessera/kernels/reference";
+ * import { assertAlmostEquals } from "@std/assert";
+ *
+ * const zeros = { data: [0, 0, 0], shape: [1, 3, 1, 1] };
+ * const v = { data: [6, 12, 30], shape: [1, 3, 1, 1] };
+ *
+ * const { out } = attention(zeros, zeros, v, {
+ *   score: (s, { i, j }) => s - Math.log(3) * Math.abs(i - j),
+ *   mask: ({ i, j }) => Math.abs(i - j) < 2,
+ *   weight: "sigmoid", // 1/2 at a score of 0, 1/4 at -ln 3
+ * });
+ *
+ * assertAlmostEquals(out.data[0], 6 / 2 + 12 / 4);
+ * assertAlmostEquals(out.data[1], 6 / 4 + 12 / 2 + 30 / 4);
+ * ```
+ */
+export function attention<W extends AttentionWeight>(
+  q: ReferenceTensor,
+  k: ReferenceTensor,
+  v: ReferenceTensor,
+  options: AttentionOptions & { weight: W },
+): W extends "softmax" ? AttentionResult : WeighedAttention;
+/**
+ * The same for softmax, where no weight is named.
+ *
+ * @param q The queries, `[B, T, Hq, D]`.
+ * @param k The keys, `[B, S, Hkv, D]`.
+ * @param v The values, `[B, S, Hkv, Dv]`.
+ * @param options What is changed about scores and mask.
+ * @returns The output, and the log-sum-exp of each row.
  */
 export function attention(
   q: ReferenceTensor,
   k: ReferenceTensor,
   v: ReferenceTensor,
+  options?: AttentionOptions & { weight?: "softmax" },
+): AttentionResult;
+export function attention(
+  q: ReferenceTensor,
+  k: ReferenceTensor,
+  v: ReferenceTensor,
   options: AttentionOptions = {},
-): AttentionResult {
-  const [batch, qLen, heads, headDim] = q.shape;
+): WeighedAttention {
+  const [batch, qLen, heads] = q.shape;
   const [, kvLen, kvHeads, valueDim] = v.shape;
-  const { scale = headDim ** -0.5, softcap, sinks, bias } = options;
-  const qs = new Float64Array(q.data);
-  const ks = new Float64Array(k.data);
+  const { weight = "softmax", sinks } = options;
+  const rowOf = scoreRows(q, k, options);
   const vs = new Float64Array(v.data);
-  const biases = new Float64Array(bias?.data ?? []);
-  const s = new Float64Array(kvLen);
   const out = new Float64Array(batch * qLen * heads * valueDim);
-  const lse = new Float64Array(batch * qLen * heads);
+  const rows = new Float64Array(batch * qLen * heads);
 
   for (let b = 0; b < batch; b++) {
     for (let h = 0; h < heads; h++) {
       const kvHead = Math.floor(h / (heads / kvHeads));
-      const sink = sinks?.data[h] ?? -Infinity;
       for (let i = 0; i < qLen; i++) {
-        const [start, end] = visibleKeys(i, qLen, kvLen, options);
         const row = (b * qLen + i) * heads + h;
-        const qRow = qs.subarray(row * headDim, (row + 1) * headDim);
         const outRow = out.subarray(row * valueDim, (row + 1) * valueDim);
-        const biasRow = bias ? broadcastRow(bias.shape, b, h, i) : 0;
-
-        let m = sink;
-        for (let j = start; j < end; j++) {
-          const kStart = ((b * kvLen + j) * kvHeads + kvHead) * headDim;
-          let dot = 0;
-          for (let d = 0; d < headDim; d++) dot += qRow[d] * ks[kStart + d];
-          s[j] = scale * dot;
-          if (softcap !== undefined) s[j] = softcap * Math.tanh(s[j] / softcap);
-          if (bias) s[j] += biases[biasRow + j];
-          m = Math.max(m, s[j]);
-        }
-        lse[row] = m;
-        if (m === -Infinity) continue; // neither key nor sink: out stays 0
-
-        let l = Math.exp(sink - m);
-        for (let j = start; j < end; j++) l += Math.exp(s[j] - m);
-        lse[row] += Math.log(l);
-        for (let j = start; j < end; j++) {
-          const p = Math.exp(s[j] - m) / l;
+        const { start, s: p } = rowOf(b, h, i);
+        rows[row] = weigh(p, weight, sinks?.data[h] ?? -Infinity);
+        for (let j = start; j < start + p.length; j++) {
+          if (p[j - start] === 0) continue; // hidden: the value is not read
           const vStart = ((b * kvLen + j) * kvHeads + kvHead) * valueDim;
-          for (let d = 0; d < valueDim; d++) outRow[d] += p * vs[vStart + d];
+          for (let d = 0; d < valueDim; d++) outRow[d] += p[j - start] * vs[vStart + d];
         }
       }
     }
   }
-  return {
-    out: { data: out, shape: [batch, qLen, heads, valueDim] },
-    lse: { data: lse, shape: [batch, qLen, heads] },
-  };
-}
-
-/** The keys start <= j < end that mask and window leave to query i. */
-function visibleKeys(
-  i: number,
-  qLen: number,
-  kvLen: number,
-  { causal = false, window = {} }: AttentionOptions,
-): [start: number, end: number] {
-  const { left = Infinity, right = Infinity } = window;
-  const diagonal = causal === "top-left" ? i : i + kvLen - qLen;
-  const last = causal ? Math.min(diagonal, diagonal + right) : diagonal + right;
-  return [Math.max(0, diagonal - left), Math.min(kvLen, last + 1)];
-}
-
-/** Where the row of query i of head h of batch b begins in a bias of this shape. */
-function broadcastRow(shape: readonly number[], b: number, h: number, i: number): number {
-  const [batch, heads, qLen, kvLen] = shape;
-  const head = (batch === 1 ? 0 : b) * heads + (heads === 1 ? 0 : h);
-  return (head * qLen + (qLen === 1 ? 0 : i)) * kvLen;
+  const result = { out: { data: out, shape: [batch, qLen, heads, valueDim] } };
+  const aux = { data: rows, shape: [batch, qLen, heads] };
+  const kind = auxOf(weight);
+  if (kind === null) return result;
+  return kind === "lse" ? { ...result, lse: aux, aux } : { ...result, aux };
 }

@@ -41,6 +41,7 @@
  */
 
 export * from "./attention.ts";
+export * from "./clusters.ts";
 export * from "./merge.ts";
 export {
   neighborhoodAttention,
@@ -49,6 +50,8 @@ export {
   type NeighborhoodWindow,
 } from "./neighborhood.ts";
 export * from "./neighborhood_unfused.ts";
+export * from "./permutation.ts";
+export * from "./pooling.ts";
 export * from "./recurrence/based.ts";
 export * from "./recurrence/comba.ts";
 export * from "./recurrence/conv.ts";
@@ -70,5 +73,17 @@ export * from "./recurrence/scan.ts";
 export * from "./recurrence/selective_scan.ts";
 export * from "./recurrence/titans.ts";
 export * from "./recurrence/ttt.ts";
+export * from "./rope.ts";
+export type { MaskHook, ScoreHook, ScoreOptions, ScorePlace } from "./scores.ts";
+export {
+  type LimitedSelection,
+  type Selection,
+  type SelectOptions,
+  selectThreshold,
+  selectTopK,
+  selectTopP,
+} from "./selection.ts";
+export * from "./statistics.ts";
 export * from "./tensor.ts";
 export * from "./visible_keys.ts";
+export type { AttentionWeight, WeightFunction } from "./weights.ts";

@@ -35,3 +35,21 @@ export interface Float64Tensor extends ReferenceTensor {
   /** The elements, last axis fastest. */
   data: Float64Array;
 }
+
+/**
+ * What the oracles return where they choose: indices and counts.
+ *
+ * @example The places of two keys, and no third
+ * ```ts
+ * import type { Int32Tensor } from "@tessera/kernels/reference";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const indices: Int32Tensor = { data: Int32Array.of(4, 0, -1), shape: [1, 3] };
+ *
+ * assertEquals(indices.data[2], -1);
+ * ```
+ */
+export interface Int32Tensor extends ReferenceTensor {
+  /** The elements, last axis fastest. */
+  data: Int32Array;
+}

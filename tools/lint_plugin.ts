@@ -8,7 +8,7 @@
 /** What each layer may import, as prefixes of a path from the root or of a bare specifier. */
 const LAYERS: Record<string, readonly string[]> = {
   "gpu": ["gpu/"],
-  "kernels": ["kernels/", "gpu/program.ts"],
+  "kernels": ["kernels/", "gpu/program.ts", "gpu/nearest.ts"],
   "ops": ["ops/", "kernels/", "gpu/"],
   "reference": ["reference/"],
   "mod.ts": ["ops/", "gpu/"],

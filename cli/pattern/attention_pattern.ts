@@ -1,9 +1,12 @@
 import type { AttentionWindow, Band } from "../../ops/attention/problem.ts";
+import { type HookTexts, oneLine, oracleHooks } from "../attention_hooks.ts";
+import { blockShading } from "./block_shading.ts";
 import { matrixPanel } from "./matrix.ts";
-import { groundTone, markOf, toneOf } from "./palette.ts";
-import type { Paint, Picture } from "./picture.ts";
+import { checkCells, type Picture } from "./picture.ts";
+import { scoreShading } from "./score_shading.ts";
+import { plainShading, type Sees, type Shading } from "./shading.ts";
 
-/** What a picture of attention shows: `band` decides, the rest goes into the title. */
+/** What a picture of attention shows: `band` and hooks decide, the rest goes into the title. */
 export interface AttentionPattern {
   readonly qLen: number;
   readonly kvLen: number;
@@ -11,34 +14,80 @@ export interface AttentionPattern {
   readonly window: AttentionWindow | undefined;
   /** Keys that a query sees, or null where it sees all. */
   readonly band: Band | null;
+  /** Heads that are shown, one by default. */
+  readonly heads?: number;
+  readonly hooks?: Pick<HookTexts, "score" | "mask">;
+  /** Blocks of a map of the mask. */
+  readonly map?: { readonly queryBlock: number; readonly keyBlock: number } | undefined;
 }
 
-/** Draws which keys the queries of attention see, as a matrix. */
+/** Draws which keys the queries of attention see, as a matrix for each head. */
 export function attentionPattern(pattern: AttentionPattern): Picture {
-  const { qLen, kvLen, band } = pattern;
-  const hidden: Paint = { tones: [groundTone(0)], mark: "·" };
-  const seen: Paint = { tones: [toneOf(0, "seen")], mark: markOf(0, "seen") };
-  const { lo, hi } = band ?? { lo: -qLen, hi: kvLen };
+  const { qLen, kvLen, heads = 1 } = pattern;
+  checkCells([...(heads > 1 ? [heads] : []), qLen, kvLen]);
+  const { paints, legend, paintOf } = shadingOf(pattern);
   return {
     title: titleOf(pattern),
-    paints: [hidden, seen],
-    panels: [
-      matrixPanel(qLen, kvLen, (i) => (j) => i + lo <= j && j <= i + hi ? 1 : 0),
-    ],
-    legend: [
-      { paints: [seen], text: "seen by the query" },
-      { paints: [hidden], text: "not seen" },
-    ],
+    paints,
+    panels: Array.from({ length: heads }, (_, h) => {
+      const { axes, ...panel } = matrixPanel(qLen, kvLen, paintOf(h));
+      return {
+        ...panel,
+        ...(h === 0 && axes && { axes }),
+        caption: heads > 1 ? `head ${h}` : "",
+      };
+    }),
+    legend,
   };
 }
 
-function titleOf({ qLen, kvLen, causal, window }: AttentionPattern): string {
+function shadingOf(pattern: AttentionPattern): Shading {
+  const { qLen, kvLen, band, map, hooks = {} } = pattern;
+  const { lo, hi } = band ?? { lo: -qLen, hi: kvLen };
+  const { score, mask } = oracleHooks(hooks);
+  const masked: Sees = (h, i, j) =>
+    i + lo <= j && j <= i + hi && (mask === undefined || mask({ b: 0, h, i, j }));
+  if (score === undefined) {
+    return map ? blockShading(masked, masked, { qLen, kvLen, ...map }) : plainShading(masked);
+  }
+  const scored = (h: number, i: number, j: number): number => score(0, { b: 0, h, i, j });
+  const sees: Sees = (h, i, j) => masked(h, i, j) && scored(h, i, j) > -Infinity;
+  return map
+    ? blockShading(sees, masked, { qLen, kvLen, ...map })
+    : scoreShading(sees, scored, extremesOf(pattern, sees, scored));
+}
+
+/** The lowest and the highest score that is finite and seen. */
+function extremesOf(
+  { qLen, kvLen, heads = 1 }: AttentionPattern,
+  sees: Sees,
+  scored: (h: number, i: number, j: number) => number,
+): [number, number] {
+  let [low, high] = [Infinity, -Infinity];
+  for (let h = 0; h < heads; h++) {
+    for (let i = 0; i < qLen; i++) {
+      for (let j = 0; j < kvLen; j++) {
+        const s = sees(h, i, j) ? scored(h, i, j) : NaN;
+        if (!Number.isFinite(s)) continue;
+        low = Math.min(low, s);
+        high = Math.max(high, s);
+      }
+    }
+  }
+  return low <= high ? [low, high] : [0, 0];
+}
+
+function titleOf({ qLen, kvLen, causal, window, hooks = {}, map }: AttentionPattern): string {
   const { left = "", right = "" } = window ?? {};
+  const { mask, score } = hooks;
   return [
     "Attention",
     `${qLen} queries`,
     `${kvLen} keys`,
     ...(causal ? ["causal"] : []),
     ...(window ? [`window ${left},${right}`] : []),
+    ...(mask === undefined ? [] : [`mask ${oneLine(mask)}`]),
+    ...(score === undefined ? [] : [`score ${oneLine(score)}`]),
+    ...(map ? [`blocks ${map.queryBlock}x${map.keyBlock}`] : []),
   ].join(", ");
 }

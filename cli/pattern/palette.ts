@@ -72,6 +72,11 @@ export function groundTone(depth: number): Tone {
   return mixTones(PAPER, INK, 0.075 + 0.1 * depth);
 }
 
+/** The colour of seen keys of a hue at `t` from 0, all of it, to 1, what is not seen. */
+export function fadedTone(hue: number, t: number): Tone {
+  return mixTones(toneOf(hue, "seen"), groundTone(0), t);
+}
+
 /** A colour as `#rrggbb`. */
 export function hex(colour: Rgb): string {
   return `#${colour.map((part) => part.toString(16).padStart(2, "0")).join("")}`;

@@ -41,10 +41,10 @@ export function renderSvg(picture: Picture): string {
     ...new Map(picture.paints.flatMap(({ tones }) => tones.map((t) => [classOf(t), t]))),
   ];
   const body = [
-    `<title>${title}</title>`,
+    `<title>${escaped(title)}</title>`,
     ...style(tones),
     `<rect class="paper" width="${width}" height="${height}" rx="8" />`,
-    `<text class="title" x="${MARGIN}" y="${MARGIN + 14}">${title}</text>`,
+    `<text class="title" x="${MARGIN}" y="${MARGIN + 14}">${escaped(title)}</text>`,
     ...panels.flatMap((panel, i) => {
       const { x, y } = arranged.places[i];
       return panelElements(picture.paints, panel, { ...arranged, x: left + x, y: top + y });
@@ -67,6 +67,11 @@ export function renderSvg(picture: Picture): string {
     "</svg>",
     "",
   ].join("\n");
+}
+
+/** Text as XML spells it; hooks have < and & in theirs. */
+function escaped(text: string): string {
+  return text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
 }
 
 function style(tones: readonly (readonly [string, Tone])[]): string[] {

@@ -3,6 +3,7 @@ import { reader, writer } from "../shared/rows.ts";
 import { unroll } from "../unroll.ts";
 import { ATTENTION_PARAMS, type AttentionConfig, attentionRows } from "./config.ts";
 import { describe } from "./description.ts";
+import { gatesCode } from "./gates.ts";
 import { patternCode, type TileSizes } from "./pattern.ts";
 
 /** What tells one tiled kernel from the next. */
@@ -24,18 +25,26 @@ export function assemble(config: AttentionConfig, kernel: TiledKernel): Program 
   const { name, tiles, sizes, main, subgroups } = kernel;
   const description = describe(config);
   const pattern = patternCode(config.pattern, tiles);
-  const params = { ...ATTENTION_PARAMS, ...pattern.params };
+  const gates = gatesCode(config.gates);
+  const params = { ...ATTENTION_PARAMS, ...pattern.params, ...description.params };
   const { q, k, v, additionalKeys, additionalValues, out } = attentionRows(config);
   const inputs = pattern.additional ? [q, k, v, additionalKeys, additionalValues] : [q, k, v];
   const accessors = [...inputs.map((rows) => reader(rows, config.source)), writer(out)];
-  const bindings = [...accessors.map(({ binding }) => binding), ...description.bindings];
+  const bindings = [
+    ...accessors.map(({ binding }) => binding),
+    ...pattern.bindings,
+    ...description.bindings,
+    ...gates.bindings,
+  ];
   const code = [
     constants({ ...sizes, ...description.constants, MASKS: pattern.masked }),
+    constants({ QUERIES_OF_TILE: tiles.queries }),
     declare(bindings, params),
     ...accessors.map((accessor) => accessor.code),
     pattern.additional ? LOADS_WITH_ADDITIONAL : LOADS,
     pattern.code,
     description.code,
+    gates.code,
     unroll(main, sizes),
   ].join("\n");
   return { label: `attention (${name})`, code, bindings, params, subgroups };

@@ -1,6 +1,8 @@
 import type { Elem, InputSource, Rows } from "../shared/rows.ts";
 import type { ParamType } from "../../gpu/program.ts";
+import type { HooksConfig } from "./hooks.ts";
 import type { PatternConfig } from "./pattern.ts";
+import type { WeightConfig } from "./weights.ts";
 
 /**
  * What an attention kernel must know when it is compiled, whatever its schedule: the description
@@ -23,7 +25,13 @@ export interface AttentionConfig {
   readonly bias: Elem | null;
   /** Storage of the logit per head that joins the denominator, or null without one. */
   readonly sinks: Elem | null;
-  /** Whether lse is written. */
+  /** Storage of the gain of each query and head, or null without one. */
+  readonly gates: Elem | null;
+  /** How scores become weights. */
+  readonly weight: WeightConfig;
+  /** What users wrote. */
+  readonly hooks: HooksConfig;
+  /** Whether lse, or what the weights have in its place, is written. */
   readonly lse: boolean;
   /** Where q, k and v are read. */
   readonly source: InputSource;
@@ -41,8 +49,8 @@ export const ATTENTION_PARAMS: Readonly<Record<string, ParamType>> = {
   part0: "u32",
   parts: "u32", // parts of the keys in this launch
   partRows: "u32", // rows of one part in the output: parts are stacked
-  qScale: "f32", // folded into q: scale · log2 e, or scale / softcap
-  cap: "f32", // softcap · log2 e
+  qScale: "f32", // folded into q: scale · log2 e (scale, where scores are natural), or scale / softcap
+  cap: "f32", // softcap · log2 e, or softcap
   biasB: "u32", // strides of the bias in elements, 0 where it broadcasts
   biasH: "u32",
   biasT: "u32",

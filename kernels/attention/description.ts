@@ -1,27 +1,48 @@
-import type { Binding } from "../../gpu/program.ts";
+import type { Binding, ParamType } from "../../gpu/program.ts";
 import type { Elem } from "../shared/rows.ts";
 import type { AttentionConfig } from "./config.ts";
+import { HOOK_FUNCTIONS } from "../hooks/functions.ts";
+import { hooksCode } from "./hooks.ts";
+import { FINISH, weightCode } from "./weights.ts";
 
 /** What every schedule of attention shares: bindings beside q, k, v, out, and WGSL functions. */
 export interface Description {
   readonly constants: Readonly<Record<string, boolean>>;
   readonly bindings: readonly Binding[];
+  /** Run-time parameters beside those of all kernels. */
+  readonly params: Readonly<Record<string, ParamType>>;
   readonly code: string;
+}
+
+/** What the mathematics of scores and weights depends on. */
+export type DescribedConfig = Pick<
+  AttentionConfig,
+  "softcap" | "bias" | "sinks" | "lse" | "hooks" | "weight"
+>;
+
+/** Whether scores are natural logarithms until they become weights: hooks see them so. */
+export function isNatural({ hooks, weight }: Pick<AttentionConfig, "hooks" | "weight">): boolean {
+  return hooks.scores.length > 0 || !weight.binary;
 }
 
 /**
  * The mathematics of attention as WGSL functions that every schedule calls.
  *
- * Scores are in base 2: q carries scale · log2 e, weights are `exp2`. A masked score is MASKED and
+ * Scores are in base 2: q carries scale · log2 e, weights are `exp2`; or natural where a hook or the
+ * weights ask for it (q carries scale, and softmax multiplies by log2 e behind the hook). A masked score is MASKED and
  * the running maximum starts at FLOOR, twice as high, so that `exp2(MASKED - m)` is exactly 0 in
  * every row, also in one that sees no key; logits below FLOOR count as masked. No infinity enters
  * the arithmetic (WGSL compilers may assume that there is none).
  */
-export function describe(config: AttentionConfig): Description {
-  const { softcap, bias, sinks, lse } = config;
+export function describe(config: DescribedConfig): Description {
+  const { softcap, bias, sinks, lse, hooks, weight } = config;
+  const natural = isNatural(config);
+  const own = hooksCode(hooks);
   return {
     constants: { SOFTCAP: softcap },
+    params: own.params,
     bindings: [
+      ...own.bindings,
       ...(bias ? [resource("bias", "read", WORDS[bias])] : []),
       ...(sinks ? [resource("sinks", "read", WORDS[sinks])] : []),
       ...(lse ? [resource("lse", "read_write", "array<f32>")] : []),
@@ -29,12 +50,20 @@ export function describe(config: AttentionConfig): Description {
     code: [
       ROW_NUMBERS,
       COMMON,
-      bias ? scalarOf("bias", bias) + SHAPED_WITH_BIAS : SHAPED,
-      sinks ? scalarOf("sinks", sinks) + FINISH_WITH_SINK : FINISH,
-      SCORE,
+      natural || own.code !== "" ? HOOK_FUNCTIONS : "",
+      own.code,
+      bias ? scalarOf("bias", bias) + SHAPED_WITH_BIAS(natural ? "" : "LOG2E * ") : SHAPED,
+      weightCode(weight),
+      sinks ? scalarOf("sinks", sinks) + FINISH_WITH_SINK : FINISH[weight.rule],
+      scoreCode(config),
       `fn store_lse(row: u32, value: f32) { ${lse ? "lse[row - params.lse_first] = value;" : ""} }`,
     ].join("\n"),
   };
+}
+
+/** What reads element `at` of a tensor: `<name>_of(at)`. */
+export function elementsOf(name: string, elem: Elem): { binding: Binding; code: string } {
+  return { binding: resource(name, "read", WORDS[elem]), code: scalarOf(name, elem) };
 }
 
 function resource(name: string, access: "read" | "read_write", type: string): Binding {
@@ -87,29 +116,30 @@ fn shaped(x: f32, b: u32, h: u32, t: u32, j: u32) -> f32 {
   return x;
 }`;
 
-const SHAPED_WITH_BIAS = /* wgsl */ `
+const SHAPED_WITH_BIAS = (unit: string): string => /* wgsl */ `
 /// Score of a query and a key from their scaled product, softcap before bias.
 fn shaped(x: f32, b: u32, h: u32, t: u32, j: u32) -> f32 {
   let at = b * params.bias_b + h * params.bias_h + t * params.bias_t + j - params.bias_first;
-  let added = max(LOG2E * bias_of(at), MASKED);
+  let added = max(${unit}bias_of(at), MASKED);
   if SOFTCAP { return params.cap * tanh_of(x) + added; }
   return x + added;
 }`;
 
-const SCORE = /* wgsl */ `
+function scoreCode(config: DescribedConfig): string {
+  const { hooks: { scores, masks }, weight } = config;
+  const place = "i32(b), i32(h), i32(query.token), i32(key_token(tile, j))";
+  const shaped = "shaped(x, b, h, query.token, key_token(tile, j))";
+  const hooked = scores.length === 0 ? shaped : `max(hook_score(${shaped}, ${place}), MASKED)`;
+  const scaled = isNatural(config) && weight.binary ? `LOG2E * ${hooked}` : hooked;
+  const seen = masks.length === 0 ? "" : ` && hook_mask(${place})`;
+  return /* wgsl */ `
 /// Score of a query and the j-th key of a tile; masked says whether the tile hides any from any.
 fn score(x: f32, masked: bool, b: u32, h: u32, query: Query, tile: KeyTile, j: u32) -> f32 {
-  let s = shaped(x, b, h, query.token, key_token(tile, j));
+  let s = ${scaled};
   if !(MASKS && masked) { return s; }
-  return select(MASKED, s, visible(query, tile, j));
+  return select(MASKED, s, visible(query, tile, j)${seen});
 }`;
-
-const FINISH = /* wgsl */ `
-/// What divides the accumulator (as a factor), and the natural lse, from running maximum and sum.
-fn finish(m: f32, l: f32, h: u32, part: u32) -> vec2f {
-  if l == 0.0 { return vec2f(0.0, negative_infinity()); }
-  return vec2f(1.0 / l, LN2 * (m + log2(l)));
-}`;
+}
 
 const FINISH_WITH_SINK = /* wgsl */ `
 /// What divides the accumulator (as a factor), and the natural lse; the sink joins in part 0.

@@ -5,7 +5,10 @@ import {
   type ParamType,
   type Program,
 } from "../../gpu/program.ts";
+import { FLOORED } from "../scan/floor.ts";
 import { type Elem, reader, writer } from "../shared/rows.ts";
+import { sharesCode } from "./merge_shares.ts";
+import type { WeightRule } from "./weights.ts";
 
 /** What the merge must know when it is compiled. */
 export interface MergeConfig {
@@ -13,7 +16,9 @@ export interface MergeConfig {
   readonly outElem: Elem;
   /** Dv. */
   readonly valueDim: number;
-  /** Whether lse is written. */
+  /** How scores became weights. */
+  readonly rule: WeightRule;
+  /** Whether lse, or what the weights have in its place, is written. */
   readonly lse: boolean;
 }
 
@@ -25,54 +30,79 @@ const PARAMS: Readonly<Record<string, ParamType>> = {
   parts: "u32",
   partialFirst: "u32",
   outFirst: "u32", // the first row of the partial results has this number, negated, in the output
-  lseFirst: "u32",
+  auxFirst: "u32",
 };
 
 /**
- * Merges partial results over disjoint keys: weights e^{lse_p - lse}, lse = log Σ e^{lse_p}.
+ * Merges partial results over disjoint keys, the keys of each part behind those of the one before.
  *
- * One invocation per row and vec4 column. A part that saw no key has lse = -inf and weight 0; where
- * no part saw one, out = 0 and lse = -inf.
+ * One invocation per row and vec4 column. Softmax looks for the largest lse first and divides once;
+ * other weights fold part after part by {@linkcode sharesCode}, a stick from the last part to the
+ * first.
  */
-export function mergeParts(config: MergeConfig): Program {
-  const { outElem, valueDim, lse } = config;
+export function mergeParts({ outElem, valueDim, rule, lse }: MergeConfig): Program {
   const partial = reader({ name: "partial", elem: "f32", width: valueDim }, "buffer");
   const out = writer({ name: "out", elem: outElem, width: valueDim });
-  const partialLse: Binding = { name: "partialLse", access: "read", type: "array<f32>" };
-  const merged: Binding = { name: "lse", access: "read_write", type: "array<f32>" };
-  const bindings = [partial.binding, partialLse, out.binding, ...(lse ? [merged] : [])];
+  const partialAux: Binding = { name: "partialAux", access: "read", type: "array<f32>" };
+  const merged: Binding = { name: "aux", access: "read_write", type: "array<f32>" };
+  const bindings = [
+    partial.binding,
+    ...(rule === "plain" ? [] : [partialAux]),
+    out.binding,
+    ...(lse ? [merged] : []),
+  ];
   const code = [
-    constants({ THREADS: MERGE_THREADS, V4: Math.ceil(valueDim / 4) }),
+    constants({
+      THREADS: MERGE_THREADS,
+      V4: Math.ceil(valueDim / 4),
+      LAST_FIRST: rule === "stick",
+    }),
     declare(bindings, PARAMS),
     partial.code,
     out.code,
-    `fn store_lse(row: u32, value: f32) { ${lse ? "lse[row - params.lse_first] = value;" : ""} }`,
+    `fn aux_of(row: u32) -> f32 { return ${rule === "plain" ? "0.0" : "partial_aux[row]"}; }`,
+    `fn store_aux(row: u32, value: f32) { ${lse ? "aux[row - params.aux_first] = value;" : ""} }`,
+    "struct Merged { out: vec4f, aux: f32 }",
+    ...(rule === "softmax" ? [FLOORED, SOFTMAX] : [sharesCode(rule), FOLDED]),
     MAIN,
   ].join("\n");
   return { label: "attention (merge)", code, bindings, params: PARAMS, subgroups: false };
 }
 
-const MAIN = /* wgsl */ `
-const FLOOR = -1e30;
+const SOFTMAX = /* wgsl */ `
+fn merged(row: u32, c: u32) -> Merged {
+  var m = FLOOR;
+  for (var p = 0u; p < params.parts; p++) { m = max(m, aux_of(p * params.rows + row)); }
+  var l = 0.0;
+  var sum = vec4f();
+  for (var p = 0u; p < params.parts; p++) {
+    let weight = exp(max(aux_of(p * params.rows + row), MASKED) - m);
+    l += weight;
+    sum = fma(vec4f(weight), load_partial(p * params.rows + row, c), sum);
+  }
+  if l == 0.0 { return Merged(vec4f(), negative_infinity()); }
+  return Merged(sum / l, m + log(l));
+}`;
 
+const FOLDED = /* wgsl */ `
+fn merged(row: u32, c: u32) -> Merged {
+  var all = Merged(vec4f(), NOTHING);
+  for (var n = 0u; n < params.parts; n++) {
+    let p = select(n, params.parts - 1u - n, LAST_FIRST) * params.rows + row;
+    let x = shares(all.aux, aux_of(p));
+    all = Merged(fma(vec4f(x.other), load_partial(p, c), x.one * all.out), x.aux);
+  }
+  return all;
+}`;
+
+const MAIN = /* wgsl */ `
 @compute @workgroup_size(THREADS)
 fn main(@builtin(global_invocation_id) at: vec3u) {
   let row = at.x / V4;
   let c = at.x % V4;
   if row >= params.rows { return; }
-  var m = FLOOR;
-  for (var p = 0u; p < params.parts; p++) { m = max(m, partial_lse[p * params.rows + row]); }
-  var l = 0.0;
-  var sum = vec4f();
-  for (var p = 0u; p < params.parts; p++) {
-    let weight = exp(max(partial_lse[p * params.rows + row], 2.0 * FLOOR) - m);
-    l += weight;
-    sum = fma(vec4f(weight), load_partial(p * params.rows + row, c), sum);
-  }
-  store_out(row, c, select(sum / l, vec4f(), l == 0.0));
-  if c == 0u {
-    var bits = 0xff800000u;
-    store_lse(row, select(m + log(l), bitcast<f32>(bits), l == 0.0));
-  }
+  let end = merged(row, c);
+  store_out(row, c, end.out);
+  if c == 0u { store_aux(row, end.aux); }
 }
 `;

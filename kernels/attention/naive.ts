@@ -1,7 +1,10 @@
 import { type Binding, constants, declare, type Program } from "../../gpu/program.ts";
 import { ATTENTION_PARAMS, type AttentionConfig, attentionRows } from "./config.ts";
 import { describe } from "./description.ts";
+import { gatesCode } from "./gates.ts";
+import { NO_HOOKS } from "./hooks.ts";
 import { patternCode } from "./pattern.ts";
+import { textOf, type WeightTexts } from "./weights.ts";
 import { elementReader, elementWriter } from "../shared/rows.ts";
 
 /** The three passes of the baseline. */
@@ -25,7 +28,7 @@ export const NAIVE_THREADS = 64;
 export function naiveAttention(config: AttentionConfig): NaiveAttention {
   const description = describe(config);
   const pattern = patternCode(config.pattern, { queries: 1, keys: 1 });
-  const params = { ...ATTENTION_PARAMS, ...pattern.params };
+  const params = { ...ATTENTION_PARAMS, ...pattern.params, ...description.params };
   const tensors = attentionRows(config);
   const [q, k, v] = (["q", "k", "v"] as const).map((name) => elementReader(tensors[name]));
   const out = elementWriter(tensors.out);
@@ -41,6 +44,7 @@ export function naiveAttention(config: AttentionConfig): NaiveAttention {
         VALUE_DIM: config.valueDim,
         ...description.constants,
         MASKS: pattern.masked,
+        QUERIES_OF_TILE: 1,
       }),
       declare(bindings, params),
       pattern.code,
@@ -50,17 +54,23 @@ export function naiveAttention(config: AttentionConfig): NaiveAttention {
     params,
     subgroups: false,
   });
+  const gates = gatesCode(config.gates);
+  const hooks = description.bindings.filter(({ name }) => name.startsWith("hook"));
   const shapes = describe({ ...config, sinks: null, lse: false }).code;
-  const ends = describe({ ...config, bias: null }).code;
-  const plain = describe({ ...config, bias: null, sinks: null, lse: false }).code;
+  const ends = describe({ ...config, bias: null, hooks: NO_HOOKS }).code;
+  const plain = describe({ ...config, bias: null, hooks: NO_HOOKS, sinks: null, lse: false }).code;
   return {
-    scores: program("scores", [q.binding, k.binding, scores, ...only("bias")], [
+    scores: program("scores", [q.binding, k.binding, scores, ...only("bias"), ...hooks], [
       q.code,
       k.code,
       shapes,
       SCORES,
     ]),
-    softmax: program("softmax", [scores, ...only("sinks", "lse")], [ends, SOFTMAX]),
+    softmax: program("softmax", [scores, ...only("sinks", "lse"), ...gates.bindings], [
+      ends,
+      gates.code,
+      rows(textOf(WEIGHTS, config.weight)),
+    ]),
     values: program("values", [scores, v.binding, out.binding], [v.code, out.code, plain, VALUES]),
   };
 }
@@ -83,7 +93,34 @@ fn main(@builtin(global_invocation_id) at: vec3u) {
 }
 `;
 
-const SOFTMAX = /* wgsl */ `
+const WEIGHTS: WeightTexts = {
+  softmax: /* wgsl */ `
+  var m = FLOOR;
+  for (var j = 0u; j < params.kv_len; j++) { m = max(m, scores[first + j]); }
+  var l = 0.0;
+  for (var j = 0u; j < params.kv_len; j++) { l += exp2(scores[first + j] - m); }
+  let end = gated(finish(m, l, h, 0u), 0u, b, t, h);
+  for (var j = 0u; j < params.kv_len; j++) {
+    scores[first + j] = end.x * exp2(scores[first + j] - m);
+  }`,
+  direct: /* wgsl */ `
+  var l = 0.0;
+  for (var j = 0u; j < params.kv_len; j++) { l += weight(scores[first + j]); }
+  let end = gated(finish(FLOOR, l, h, 0u), 0u, b, t, h);
+  for (var j = 0u; j < params.kv_len; j++) {
+    scores[first + j] = end.x * weight(scores[first + j]);
+  }`,
+  stick: /* wgsl */ `
+  var l = 0.0;
+  for (var j = params.kv_len; j > 0u; j--) {
+    let piece = broken(scores[first + j - 1u], l);
+    scores[first + j - 1u] = piece.x;
+    l = piece.y;
+  }
+  let end = gated(finish(FLOOR, l, h, 0u), 0u, b, t, h);`,
+};
+
+const rows = (weights: string): string => /* wgsl */ `
 @compute @workgroup_size(THREADS)
 fn main(@builtin(global_invocation_id) at: vec3u) {
   let t = at.x;
@@ -91,14 +128,7 @@ fn main(@builtin(global_invocation_id) at: vec3u) {
   let b = at.y / params.heads;
   let h = at.y % params.heads;
   let first = (at.y * params.q_len + t) * params.kv_len;
-  var m = FLOOR;
-  for (var j = 0u; j < params.kv_len; j++) { m = max(m, scores[first + j]); }
-  var l = 0.0;
-  for (var j = 0u; j < params.kv_len; j++) { l += exp2(scores[first + j] - m); }
-  let end = finish(m, l, h, 0u);
-  for (var j = 0u; j < params.kv_len; j++) {
-    scores[first + j] = end.x * exp2(scores[first + j] - m);
-  }
+  ${weights.trim()}
   store_lse(q_row(b, t, h), end.y);
 }
 `;

@@ -1,6 +1,7 @@
 import type { Program } from "../../gpu/program.ts";
 import { assemble } from "./assemble.ts";
 import type { AttentionConfig } from "./config.ts";
+import { textOf, type WeightTexts } from "./weights.ts";
 
 /** The description of the mathematics plus the shape of a tile. */
 export interface SplitConfig extends AttentionConfig {
@@ -40,12 +41,26 @@ export function splitAttention(config: SplitConfig): Program {
     name: "split",
     tiles: { queries: rows, keys: threads },
     sizes,
-    main: MAIN,
+    main: main(textOf(WEIGHTS, config.weight)),
     subgroups: false,
   });
 }
 
-const MAIN = /* wgsl */ `
+const WEIGHTS: WeightTexts = {
+  softmax: /* wgsl */ `
+      let m_new = max(m[r], s[r]);
+      let alpha = exp2(m[r] - m_new);
+      p[r] = exp2(s[r] - m_new);
+      m[r] = m_new;
+      l[r] = fma(l[r], alpha, p[r]);
+      @unroll for (var d = 0u; d < V4; d++) { acc[r][d] *= alpha; }`,
+  direct: /* wgsl */ `
+      p[r] = weight(s[r]);
+      l[r] += p[r];`,
+  stick: "", // keys of a row would have to follow one another: no schedule of this kind is planned
+};
+
+const main = (weights: string): string => /* wgsl */ `
 var<workgroup> scalars: array<f32, THREADS>;
 var<workgroup> columns: array<vec4f, THREADS * REDUCED>;
 
@@ -74,9 +89,11 @@ fn main(@builtin(workgroup_id) tile: vec3u, @builtin(local_invocation_index) thr
   let b = batch_of(tile.z);
   let part = part_of(tile.z);
   let kv_head = params.h0 / params.group + tile.y;
-  let x_first = params.t0 * params.group + tile.x * ROWS;
-  let x_last = min(x_first + ROWS, params.t1 * params.group) - 1u;
-  let queries = Queries(x_first / params.group, x_last / params.group);
+  let rows = rows_of(tile.x);
+  if rows.x >= rows.y { return; }
+  let x_first = rows.x;
+  let x_last = rows.y - 1u;
+  let queries = queries_of_rows(tile.x, x_first / params.group, x_last / params.group);
 
   @registers var q: array<array<vec4f, D4>, ROWS>;
   @registers var acc: array<array<vec4f, V_PADDED>, ROWS>;
@@ -89,7 +106,7 @@ fn main(@builtin(workgroup_id) tile: vec3u, @builtin(local_invocation_index) thr
     m[r] = FLOOR;
   }
 
-  let keys = keys_of(queries, part);
+  let keys = keys_of(queries, part, b, kv_head * params.group);
   var key_tile = first_tile(keys);
   for (var n = 0u; n < keys.tiles; n++) {
     let row = key_row(key_tile, thread, b, kv_head);
@@ -104,12 +121,7 @@ fn main(@builtin(workgroup_id) tile: vec3u, @builtin(local_invocation_index) thr
       let query = Query(x / params.group);
       let h = kv_head * params.group + x % params.group;
       s[r] = score(s[r], true, b, h, query, key_tile, thread);
-      let m_new = max(m[r], s[r]);
-      let alpha = exp2(m[r] - m_new);
-      p[r] = exp2(s[r] - m_new);
-      m[r] = m_new;
-      l[r] = fma(l[r], alpha, p[r]);
-      @unroll for (var d = 0u; d < V4; d++) { acc[r][d] *= alpha; }
+      ${weights.trim()}
     }
     @unroll for (var d = 0u; d < V4; d++) {
       let v = load_value(row, d);
@@ -124,7 +136,8 @@ fn main(@builtin(workgroup_id) tile: vec3u, @builtin(local_invocation_index) thr
     let row = out_row(part, b, min(x, x_last) / params.group, h);
     let m_all = workgroup_max(thread, m[r]);
     let weight = exp2(m[r] - m_all);
-    let end = finish(m_all, workgroup_sum(thread, l[r] * weight), h, part);
+    let ends = finish(m_all, workgroup_sum(thread, l[r] * weight), h, part);
+    let end = gated(ends, part, b, min(x, x_last) / params.group, h);
     let own = x <= x_last;
     @unroll for (var first = 0u; first < V4; first += REDUCED) {
       workgroupBarrier();

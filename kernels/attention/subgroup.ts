@@ -1,6 +1,7 @@
 import type { Program } from "../../gpu/program.ts";
 import { assemble } from "./assemble.ts";
 import type { AttentionConfig } from "./config.ts";
+import { textOf, type WeightTexts } from "./weights.ts";
 
 /** Shape of the subgroup schedule. */
 export interface SubgroupTile {
@@ -35,7 +36,10 @@ export function subgroupAttention(config: SubgroupConfig): Program {
     name: "subgroup",
     tiles: { queries: lanes * rows, keys: lanes },
     sizes,
-    main: main(exchange === "shuffle" ? SCORES_BY_SHUFFLE : SCORES_BY_BROADCAST),
+    main: main(
+      exchange === "shuffle" ? SCORES_BY_SHUFFLE : SCORES_BY_BROADCAST,
+      textOf(WEIGHTS, config.weight),
+    ),
     subgroups: true,
   });
 }
@@ -73,7 +77,35 @@ const SCORES_BY_SHUFFLE = /* wgsl */ `
       }
     }`;
 
-const main = (scores: string): string => /* wgsl */ `
+const WEIGHTS: WeightTexts = {
+  softmax: /* wgsl */ `
+    // p_ij = exp(s_ij - m_i); alpha rescales what is summed so far
+    @unroll for (var r = 0u; r < ROWS; r++) {
+      var m_new = m[r];
+      @unroll for (var j = 0u; j < LANES; j++) { m_new = max(m_new, s[r][j]); }
+      let alpha = exp2(m[r] - m_new);
+      m[r] = m_new;
+      l[r] *= alpha;
+      @unroll for (var j = 0u; j < LANES; j++) { s[r][j] = exp2(s[r][j] - m_new); l[r] += s[r][j]; }
+      @unroll for (var d = 0u; d < V4; d++) { acc[r][d] *= alpha; }
+    }`,
+  direct: /* wgsl */ `
+    // p_ij = w(s_ij)
+    @unroll for (var r = 0u; r < ROWS; r++) {
+      @unroll for (var j = 0u; j < LANES; j++) { s[r][j] = weight(s[r][j]); l[r] += s[r][j]; }
+    }`,
+  stick: /* wgsl */ `
+    // p_ij of what later keys have left of the stick
+    @unroll for (var r = 0u; r < ROWS; r++) {
+      @unroll for (var n = 0u; n < LANES; n++) {
+        let piece = broken(s[r][LANES - 1 - n], l[r]);
+        s[r][LANES - 1 - n] = piece.x;
+        l[r] = piece.y;
+      }
+    }`,
+};
+
+const main = (scores: string, weights: string): string => /* wgsl */ `
 @compute @workgroup_size(LANES)
 fn main(@builtin(workgroup_id) tile: vec3u, @builtin(local_invocation_index) lane: u32) {
   let b = batch_of(tile.z);
@@ -95,24 +127,16 @@ fn main(@builtin(workgroup_id) tile: vec3u, @builtin(local_invocation_index) lan
     m[r] = FLOOR;
   }
 
-  let keys = keys_of(queries, part);
+  let keys = keys_of(queries, part, b, h);
   var key_tile = first_tile(keys);
-  for (var n = 0u; n < keys.tiles; n++) {
+  let tiles = walked(keys, queries, b, h);
+  for (var n = 0u; n < tiles; n++) {
     let row = key_row(key_tile, lane, b, kv_head);
     let masked = needs_mask(queries, key_tile);
     @registers var s: array<array<f32, LANES>, ROWS>;
     ${scores.trim()}
 
-    // p_ij = exp(s_ij - m_i); alpha rescales what is summed so far
-    @unroll for (var r = 0u; r < ROWS; r++) {
-      var m_new = m[r];
-      @unroll for (var j = 0u; j < LANES; j++) { m_new = max(m_new, s[r][j]); }
-      let alpha = exp2(m[r] - m_new);
-      m[r] = m_new;
-      l[r] *= alpha;
-      @unroll for (var j = 0u; j < LANES; j++) { s[r][j] = exp2(s[r][j] - m_new); l[r] += s[r][j]; }
-      @unroll for (var d = 0u; d < V4; d++) { acc[r][d] *= alpha; }
-    }
+    ${weights.trim()}
 
     // acc_i += p_ij v_j
     @unroll for (var d = 0u; d < V4; d++) {
@@ -128,7 +152,7 @@ fn main(@builtin(workgroup_id) tile: vec3u, @builtin(local_invocation_index) lan
   @unroll for (var r = 0u; r < ROWS; r++) {
     if has_query(queries, r * LANES + lane) {
       let row = out_row(part, b, query[r].token, h);
-      let end = finish(m[r], l[r], h, part);
+      let end = gated(finish(m[r], l[r], h, part), part, b, query[r].token, h);
       @unroll for (var d = 0u; d < V4; d++) { store_out(row, d, end.x * acc[r][d]); }
       store_lse(row, end.y);
     }

@@ -1,6 +1,7 @@
 import type { Program } from "../../gpu/program.ts";
 import { assemble } from "./assemble.ts";
 import type { AttentionConfig } from "./config.ts";
+import { textOf, type WeightTexts } from "./weights.ts";
 
 /** Tile shape of the workgroup schedule; all sizes are multiples of 4. */
 export interface WorkgroupTile {
@@ -93,12 +94,86 @@ export function workgroupAttention(config: WorkgroupConfig): Program {
     name: "workgroup",
     tiles: { queries: blockQ, keys: blockKv },
     sizes,
-    main: MAIN,
+    main: main(textOf(WEIGHTS, config.weight)),
     subgroups: false,
   });
 }
 
-const MAIN = /* wgsl */ `
+/** Four rows of s into weights, transposed. */
+const STORE_WEIGHTS = /* wgsl */ `
+      @unroll for (var c = 0u; c < COLS / 4; c++) {
+        @unroll for (var x = 0u; x < 4; x++) {
+          weights[(4u * (c * TX + tx) + x) * Q4 + ty * (ROWS / 4u) + r / 4u] =
+            vec4f(s[r][c][x], s[r + 1][c][x], s[r + 2][c][x], s[r + 3][c][x]);
+        }
+      }`.trim();
+
+const WEIGHTS: WeightTexts = {
+  softmax: /* wgsl */ `
+    // row maxima over the TX threads that share a row
+    @unroll for (var r = 0u; r < ROWS; r += 4u) {
+      @registers var top: array<vec4f, 4>;
+      @unroll for (var i = 0u; i < 4; i++) {
+        top[i] = s[r + i][0];
+        @unroll for (var c = 1u; c < COLS / 4; c++) { top[i] = max(top[i], s[r + i][c]); }
+      }
+      let upper = max(vec4f(top[0].x, top[1].x, top[2].x, top[3].x),
+        vec4f(top[0].y, top[1].y, top[2].y, top[3].y));
+      let lower = max(vec4f(top[0].z, top[1].z, top[2].z, top[3].z),
+        vec4f(top[0].w, top[1].w, top[2].w, top[3].w));
+      maxima[tx * Q4 + ty * (ROWS / 4u) + r / 4u] = max(upper, lower);
+    }
+    workgroupBarrier();
+
+    // p_ij = exp(s_ij - m_i); alpha rescales what is summed so far
+    @unroll for (var r = 0u; r < ROWS; r += 4u) {
+      var m_new = vec4f(m[r], m[r + 1], m[r + 2], m[r + 3]);
+      for (var i = 0u; i < TX; i++) { m_new = max(m_new, maxima[i * Q4 + ty * (ROWS / 4u) + r / 4u]); }
+      @unroll for (var i = 0u; i < 4; i++) {
+        let alpha = exp2(m[r + i] - m_new[i]);
+        m[r + i] = m_new[i];
+        l[r + i] *= alpha;
+        @unroll for (var n = 0u; n < VCOLS; n++) { acc[r + i][n] *= alpha; }
+        @unroll for (var c = 0u; c < COLS / 4; c++) {
+          s[r + i][c] = exp2(s[r + i][c] - m_new[i]);
+          l[r + i] += dot(s[r + i][c], vec4f(1.0));
+        }
+      }
+      ${STORE_WEIGHTS}
+    }`,
+  direct: /* wgsl */ `
+    // p_ij = w(s_ij)
+    @unroll for (var r = 0u; r < ROWS; r += 4u) {
+      @unroll for (var i = 0u; i < 4; i++) {
+        @unroll for (var c = 0u; c < COLS / 4; c++) {
+          @unroll for (var x = 0u; x < 4; x++) { s[r + i][c][x] = weight(s[r + i][c][x]); }
+          l[r + i] += dot(s[r + i][c], vec4f(1.0));
+        }
+      }
+      ${STORE_WEIGHTS}
+    }`,
+  stick: /* wgsl */ `
+    // p_ij of what later keys have left of the stick: one thread walks the keys of its rows
+    @unroll for (var r = 0u; r < ROWS; r += 4u) {
+      ${STORE_WEIGHTS}
+    }
+    workgroupBarrier();
+    for (var n = select(BLOCK_KV, 0u, tx == 0u); n < BLOCK_KV; n++) {
+      let p_at = (BLOCK_KV - 1u - n) * Q4 + ty * (ROWS / 4u);
+      @unroll for (var r = 0u; r < ROWS; r += 4u) {
+        let x = weights[p_at + r / 4u];
+        var pieces = vec4f();
+        @unroll for (var i = 0u; i < 4; i++) {
+          let piece = broken(x[i], l[r + i]);
+          pieces[i] = piece.x;
+          l[r + i] = piece.y;
+        }
+        weights[p_at + r / 4u] = pieces;
+      }
+    }`,
+};
+
+const main = (weights: string): string => /* wgsl */ `
 const THREADS = TX * TY;
 
 var<workgroup> stage: array<vec4f, STAGE>; // q [DEPTH, Q4] and k [DEPTH, K4], or v [VALUE_KEYS, V4]
@@ -156,9 +231,10 @@ fn main(@builtin(workgroup_id) tile: vec3u, @builtin(local_invocation_index) thr
   @registers var l: array<f32, ROWS>;
   @unroll for (var r = 0u; r < ROWS; r++) { m[r] = FLOOR; }
 
-  let keys = keys_of(queries, part);
+  let keys = keys_of(queries, part, b, h);
   var key_tile = first_tile(keys);
-  for (var n = 0u; n < keys.tiles; n++) {
+  let tiles = walked(keys, queries, b, h);
+  for (var n = 0u; n < tiles; n++) {
     // s_ij = q_i . k_j, DEPTH channels at a time; a thread's keys are 4 (c TX + tx) + x
     @registers var s: array<array<vec4f, COLS / 4>, ROWS>;
     for (var d_first = 0u; d_first < D4; d_first += DEPTH4) {
@@ -190,42 +266,7 @@ fn main(@builtin(workgroup_id) tile: vec3u, @builtin(local_invocation_index) thr
       }
     }
 
-    // row maxima over the TX threads that share a row
-    @unroll for (var r = 0u; r < ROWS; r += 4u) {
-      @registers var top: array<vec4f, 4>;
-      @unroll for (var i = 0u; i < 4; i++) {
-        top[i] = s[r + i][0];
-        @unroll for (var c = 1u; c < COLS / 4; c++) { top[i] = max(top[i], s[r + i][c]); }
-      }
-      let upper = max(vec4f(top[0].x, top[1].x, top[2].x, top[3].x),
-        vec4f(top[0].y, top[1].y, top[2].y, top[3].y));
-      let lower = max(vec4f(top[0].z, top[1].z, top[2].z, top[3].z),
-        vec4f(top[0].w, top[1].w, top[2].w, top[3].w));
-      maxima[tx * Q4 + ty * (ROWS / 4u) + r / 4u] = max(upper, lower);
-    }
-    workgroupBarrier();
-
-    // p_ij = exp(s_ij - m_i); alpha rescales what is summed so far
-    @unroll for (var r = 0u; r < ROWS; r += 4u) {
-      var m_new = vec4f(m[r], m[r + 1], m[r + 2], m[r + 3]);
-      for (var i = 0u; i < TX; i++) { m_new = max(m_new, maxima[i * Q4 + ty * (ROWS / 4u) + r / 4u]); }
-      @unroll for (var i = 0u; i < 4; i++) {
-        let alpha = exp2(m[r + i] - m_new[i]);
-        m[r + i] = m_new[i];
-        l[r + i] *= alpha;
-        @unroll for (var n = 0u; n < VCOLS; n++) { acc[r + i][n] *= alpha; }
-        @unroll for (var c = 0u; c < COLS / 4; c++) {
-          s[r + i][c] = exp2(s[r + i][c] - m_new[i]);
-          l[r + i] += dot(s[r + i][c], vec4f(1.0));
-        }
-      }
-      @unroll for (var c = 0u; c < COLS / 4; c++) {
-        @unroll for (var x = 0u; x < 4; x++) {
-          weights[(4u * (c * TX + tx) + x) * Q4 + ty * (ROWS / 4u) + r / 4u] =
-            vec4f(s[r][c][x], s[r + 1][c][x], s[r + 2][c][x], s[r + 3][c][x]);
-        }
-      }
-    }
+    ${weights.trim()}
 
     // acc_i += p_ij v_j, VALUE_KEYS keys at a time
     let count = key_count(key_tile);
@@ -261,7 +302,7 @@ fn main(@builtin(workgroup_id) tile: vec3u, @builtin(local_invocation_index) thr
       var sum = 0.0;
       for (var i = 0u; i < TX; i++) { sum += maxima[i * Q4 + ty * (ROWS / 4u) + r / 4u][r % 4u]; }
       let row = out_row(part, b, query_at(queries, own + r).token, h);
-      let end = finish(m[r], sum, h, part);
+      let end = gated(finish(m[r], sum, h, part), part, b, query_at(queries, own + r).token, h);
       @unroll for (var n = 0u; n < VCOLS; n++) {
         if n * TX + tx < V4 { store_out(row, n * TX + tx, end.x * acc[r][n]); }
       }

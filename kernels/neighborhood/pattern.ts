@@ -56,7 +56,8 @@ export function neighborhoodPattern(config: NeighborhoodConfig): PatternCode {
     }; }`,
     KEYS,
   ].join("\n");
-  return { masked: tests.length > 0 || parted || additional, additional, params: PARAMS, code };
+  const masks = tests.length > 0 || parted || additional;
+  return { masked: masks, additional, bindings: [], params: PARAMS, code };
 }
 
 /** Tokens of a box. */
@@ -116,7 +117,7 @@ struct Keys {
 /// A box of places from first, or additional keys from first.x; those from end on are not there.
 struct KeyTile { residue: vec3u, first: vec3u, end: vec3u, additional: bool }
 
-fn keys_of(queries: Queries, part: u32) -> Keys {
+fn keys_of(queries: Queries, part: u32, b: u32, h: u32) -> Keys {
   var first = queries.window_first;
   var end = queries.window_last + 1u;
   if PARTED {

@@ -195,7 +195,7 @@ const SCORES = /* wgsl */ `${HEAD}
     @unroll for (var d = 0u; d < D4; d++) { q[r][d] = params.q_scale * load_q(row[r], d); }
   }
 
-  let keys = keys_of(queries, part);
+  let keys = keys_of(queries, part, b, h);
   var key_tile = first_tile(keys);
   for (var n = 0u; n < keys.tiles; n++) {
     STAGE
@@ -219,7 +219,7 @@ const SCORES = /* wgsl */ `${HEAD}
 const VALUES = /* wgsl */ `${HEAD}
   @registers var acc: array<array<vec4f, D4>, ROWS>;
 
-  let keys = keys_of(queries, part);
+  let keys = keys_of(queries, part, b, h);
   var key_tile = first_tile(keys);
   for (var n = 0u; n < keys.tiles; n++) {
     STAGE

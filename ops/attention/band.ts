@@ -1,7 +1,14 @@
 import type { GpuLimits } from "../../gpu/limits.ts";
 import type { AttentionProblem } from "./problem.ts";
 import type { AttentionSchedule } from "./schedule.ts";
-import { keysOfBinding, keysOfTile, length, tilesOfLoop, type TokenPlan } from "./tokens.ts";
+import {
+  keysOfBinding,
+  keysOfTile,
+  length,
+  queriesOfTile,
+  tilesOfLoop,
+  type TokenPlan,
+} from "./tokens.ts";
 
 /** Tokens in a row, of which a query sees all or a band. */
 export function bandTokens(
@@ -15,7 +22,11 @@ export function bandTokens(
   const tile = queriesOfTile(schedule);
   const { parts, partKeys } = divideKeys(problem, schedule, limits);
   return {
-    pattern: { kind: "band", banded: band !== null },
+    pattern: {
+      ...{ kind: "band", banded: band !== null },
+      descending: problem.weight.rule === "stick",
+      hooked: problem.hooks.masks.length > 0,
+    },
     parts,
     queryStep: 1,
     queryTiles: (queries) => Math.ceil(length(queries) * group / tile),
@@ -33,20 +44,6 @@ export function bandTokens(
       bandHi: band?.hi ?? 0,
     }),
   };
-}
-
-/** Queries (rows of a kv head, for split) of a workgroup. */
-function queriesOfTile(schedule: AttentionSchedule): number {
-  switch (schedule.kind) {
-    case "naive":
-      return 1;
-    case "workgroup":
-      return schedule.blockQ;
-    case "subgroup":
-      return schedule.lanes * schedule.rows;
-    case "split":
-      return schedule.rows;
-  }
 }
 
 function divideKeys(

@@ -3,6 +3,7 @@ import type { BufferRange, Operation } from "../../gpu/recorder.ts";
 import type { TexelFormat } from "../../gpu/program.ts";
 import type { Tensor } from "../../gpu/tensor.ts";
 import { type AttentionPlan, biasRange } from "./plan.ts";
+import { type CheckedHooks, hookResources } from "./hooks.ts";
 import type { AttentionProblem } from "./problem.ts";
 import type { Range, Slice } from "./tokens.ts";
 
@@ -15,8 +16,14 @@ export interface AttentionTensors {
   readonly additional: { readonly keys: Tensor; readonly values: Tensor } | null;
   readonly bias: Tensor | null;
   readonly sinks: Tensor | null;
+  readonly gates: Tensor | null;
   readonly out: Tensor;
+  /** lse, or what the weights have in its place. */
   readonly lse: Tensor | null;
+  /** What says where keys are, by the names of its bindings. */
+  readonly keys: Readonly<Record<string, Tensor>>;
+  /** What hooks read. */
+  readonly hooks: Pick<CheckedHooks, "tensors" | "numbers">;
 }
 
 /** One call of attention on its way to the device. */
@@ -60,7 +67,7 @@ export function boundInputs(slice: Slice, call: AttentionCall): BoundInputs {
     (slice.batch[0] * perEntry + first) * kvHeads,
     ((slice.batch[1] - 1) * perEntry + end) * kvHeads,
   ];
-  const seen = rows(kvLen, plan.tokens.keys(slice));
+  const seen = plan.tokens.rows ?? rows(kvLen, plan.tokens.keys(slice));
   const { additional } = tensors;
   const extra = rows(problem.additional?.count ?? 0, plan.tokens.additional(slice));
   const bound = {
@@ -115,12 +122,15 @@ export function boundScores(
   slice: Slice,
   call: AttentionCall,
 ): { resources: Resources; first: number } {
-  const { bias, sinks } = call.tensors;
+  const { bias, sinks, gates, keys, hooks } = call.tensors;
   const bound = bias && boundRows(bias, biasRange(slice, call.problem), 1, call);
   return {
     resources: {
       ...(bound && { bias: bound.resource }),
       ...(sinks && { sinks: { buffer: sinks.buffer } }),
+      ...(gates && { gates: { buffer: gates.buffer } }),
+      ...Object.fromEntries(Object.entries(keys).map(([name, { buffer }]) => [name, { buffer }])),
+      ...hookResources(hooks),
     },
     first: bound?.first ?? 0,
   };

@@ -15,6 +15,7 @@ import {
   textureInputs,
 } from "./bind.ts";
 import { launchNaive, naivePrograms } from "./launch_naive.ts";
+import { hookParams } from "./hooks.ts";
 import { sharedParams, sliceParams } from "./params.ts";
 import type { AttentionPlan } from "./plan.ts";
 import type { AttentionProblem } from "./problem.ts";
@@ -26,11 +27,6 @@ interface Outputs {
   readonly lse: Bound | null;
   /** Rows between two parts. */
   readonly partRows: number;
-}
-
-/** Outputs of parts; every part has its lse. */
-interface PartialOutputs extends Outputs {
-  readonly lse: Bound;
 }
 
 const mergeProgram = once(mergeParts);
@@ -60,14 +56,17 @@ function tiledProgram({ schedule, config }: AttentionPlan): Program {
   throw new TypeError(`Cannot tile attention with the schedule "${schedule.kind}"`);
 }
 
-function mergeConfig({ elem, valueDim, lse }: AttentionProblem) {
-  return { outElem: elem, valueDim, lse };
+function mergeConfig({ elem, valueDim, lse, weight }: AttentionProblem) {
+  return { outElem: elem, valueDim, lse, rule: weight.rule };
 }
 
 function launchTiled(operation: Operation, call: AttentionCall): void {
   const { problem, plan } = call;
   const program = tiledProgram(plan);
   const textures = plan.config.source === "texture" ? textureInputs(operation, call) : null;
+  const tables = Object.fromEntries(
+    Object.entries(plan.tokens.tables ?? {}).map(([name, words]) => [name, operation.table(words)]),
+  );
   for (const { rows, launches } of plan.rounds) {
     const partial = plan.tokens.parts > 1 ? partialOutputs(operation, rows, call) : null;
     const outputs = partial ?? finalOutputs(rows, call);
@@ -79,12 +78,14 @@ function launchTiled(operation: Operation, call: AttentionCall): void {
         resources: {
           ...inputs.resources,
           ...scores.resources,
+          ...tables,
           out: outputs.out.resource,
           ...(outputs.lse && { lse: outputs.lse.resource }),
         },
         params: {
           ...sharedParams(problem),
           ...sliceParams(slice, problem, plan),
+          ...hookParams(call.tensors.hooks),
           ...inputs.params,
           partRows: outputs.partRows,
           biasFirst: scores.first,
@@ -126,20 +127,22 @@ function partialOutputs(
   operation: Operation,
   rows: Slice,
   call: AttentionCall,
-): PartialOutputs {
+): Outputs {
   const { problem, plan } = call;
   const [first, end] = queryRows(rows, problem);
   const partRows = end - first;
   const columns = 4 * Math.ceil(problem.valueDim / 4);
   const out = operation.scratch(plan.tokens.parts * partRows * columns * 4);
-  const lse = operation.scratch(Math.max(16, plan.tokens.parts * partRows * 4));
-  return { out: { resource: out, first }, lse: { resource: lse, first }, partRows };
+  const lse = plan.config.lse
+    ? operation.scratch(Math.max(16, plan.tokens.parts * partRows * 4))
+    : null;
+  return { out: { resource: out, first }, lse: lse && { resource: lse, first }, partRows };
 }
 
 function merge(
   operation: Operation,
   rows: Slice,
-  partial: PartialOutputs,
+  partial: Outputs,
   call: AttentionCall,
 ): void {
   const { problem, plan } = call;
@@ -150,9 +153,9 @@ function merge(
     program: mergeProgram(mergeConfig(problem)),
     resources: {
       partial: partial.out.resource,
-      partialLse: partial.lse.resource,
+      ...(partial.lse && { partialAux: partial.lse.resource }),
       out: final.out.resource,
-      ...(final.lse && { lse: final.lse.resource }),
+      ...(final.lse && { aux: final.lse.resource }),
     },
     params: {
       rows: partial.partRows,
@@ -160,7 +163,7 @@ function merge(
       partialFirst: 0,
       // rows of the round count from 0 in the kernel
       outFirst: final.out.first - first,
-      lseFirst: (final.lse?.first ?? first) - first,
+      auxFirst: (final.lse?.first ?? first) - first,
     },
     grid: [Math.ceil(threads / MERGE_THREADS), 1, 1],
   });

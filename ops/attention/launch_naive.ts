@@ -2,6 +2,7 @@ import type { Operation } from "../../gpu/recorder.ts";
 import { NAIVE_THREADS, naiveAttention } from "../../kernels/attention/naive.ts";
 import { once } from "../once.ts";
 import { type AttentionCall, boundScores, NO_FIRST_ROWS } from "./bind.ts";
+import { hookParams } from "./hooks.ts";
 import { sharedParams, sliceParams } from "./params.ts";
 
 /** The three programs of the baseline. */
@@ -21,6 +22,7 @@ export function launchNaive(operation: Operation, call: AttentionCall): void {
     const params = {
       ...sharedParams(problem),
       ...sliceParams(rows, problem, plan),
+      ...hookParams(tensors.hooks),
       partRows: 0,
       biasFirst: 0,
       ...NO_FIRST_ROWS,
@@ -28,7 +30,7 @@ export function launchNaive(operation: Operation, call: AttentionCall): void {
       lseFirst: 0,
     };
     const groups = (threads: number): number => Math.ceil(threads / NAIVE_THREADS);
-    const { sinks, ...shape } = resources;
+    const { sinks, gates, ...shape } = resources;
     operation.launch({
       program: programs.scores,
       resources: { q, k, scores, ...shape },
@@ -40,6 +42,7 @@ export function launchNaive(operation: Operation, call: AttentionCall): void {
       resources: {
         scores,
         ...(sinks && { sinks }),
+        ...(gates && { gates }),
         ...(tensors.lse && { lse: { buffer: tensors.lse.buffer } }),
       },
       params,

@@ -1,12 +1,17 @@
 import { record } from "../../gpu/runtime.ts";
 import type { Tensor } from "../../gpu/tensor.ts";
+import { keyTensors } from "./key_layout.ts";
 import { launchAttention } from "./launch.ts";
 import { planAttention } from "./plan.ts";
 import { type AttentionOptions, attentionProblem } from "./problem.ts";
 
+export { HookError } from "../../kernels/hooks/hook.ts";
+export type { WeightName } from "../../kernels/attention/weights.ts";
 export type { SubgroupTile } from "../../kernels/attention/subgroup.ts";
 export type { WorkgroupTile } from "../../kernels/attention/workgroup.ts";
 export type { InputSource } from "../../kernels/shared/rows.ts";
+export type { HookOptions, WeightSource } from "./hooks.ts";
+export type { KeyOptions } from "./key_layout.ts";
 export type { AttentionOptions, AttentionWindow } from "./problem.ts";
 export type {
   AttentionSchedule,
@@ -22,6 +27,8 @@ export interface AttentionResult<T extends "f32" | "f16"> {
   out: Tensor<T>;
   /** `[B, T, Hq]`, f32: natural logarithm of the sum of exponentiated scores, the sink included. */
   lse?: Tensor<"f32">;
+  /** `[B, T, Hq]`, f32: what merges of parts need, where it is asked for and the weights have it. */
+  aux?: Tensor<"f32">;
 }
 
 /**
@@ -63,19 +70,35 @@ export function attention<T extends "f32" | "f16">(
   v: Tensor<T>,
   options: AttentionOptions = {},
 ): AttentionResult<T> {
-  const { problem, gpu } = attentionProblem(q, k, v, options);
+  const { problem, gpu, written } = attentionProblem(q, k, v, options);
   const plan = planAttention(problem, gpu);
   return record(gpu, "attention", (operation) => {
     const { batch, qLen, heads, valueDim } = problem;
     const out = gpu.empty([batch, qLen, heads, valueDim], q.dtype);
     const lse = problem.lse ? gpu.empty([batch, qLen, heads], "f32") : null;
-    const { bias = null, sinks = null } = options;
+    const { bias = null, sinks = null, gates = null } = options;
     launchAttention(operation, {
       problem,
       plan,
-      tensors: { q, k, v, additional: null, bias, sinks, out, lse },
+      tensors: {
+        q,
+        k,
+        v,
+        additional: null,
+        bias,
+        sinks,
+        gates,
+        out,
+        lse,
+        keys: keyTensors(options),
+        hooks: written,
+      },
       alignment: gpu.limits.minStorageBufferOffsetAlignment,
     });
-    return { out, ...(lse && { lse }) };
+    return {
+      out,
+      ...(lse && options.lse && { lse }),
+      ...(lse && options.aux && { aux: lse }),
+    };
   });
 }

@@ -1,3 +1,4 @@
+import { isNatural } from "../../kernels/attention/description.ts";
 import type { AttentionPlan } from "./plan.ts";
 import type { AttentionProblem } from "./problem.ts";
 import { length, type Slice } from "./tokens.ts";
@@ -5,6 +6,7 @@ import { length, type Slice } from "./tokens.ts";
 /** Parameters that all launches of a call share. */
 export function sharedParams(problem: AttentionProblem): Record<string, number> {
   const { softcap, scale, bias } = problem;
+  const unit = isNatural(problem) ? 1 : Math.LOG2E;
   const [biasB, biasH, biasT] = bias?.strides ?? [0, 0, 0];
   return {
     qLen: problem.qLen,
@@ -12,8 +14,8 @@ export function sharedParams(problem: AttentionProblem): Record<string, number> 
     heads: problem.heads,
     kvHeads: problem.kvHeads,
     group: problem.heads / problem.kvHeads,
-    qScale: softcap === null ? scale * Math.LOG2E : scale / softcap,
-    cap: softcap === null ? 0 : softcap * Math.LOG2E,
+    qScale: softcap === null ? scale * unit : scale / softcap,
+    cap: softcap === null ? 0 : softcap * unit,
     biasB: biasB,
     biasH: biasH,
     biasT: biasT,

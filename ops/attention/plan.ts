@@ -2,8 +2,11 @@ import type { AttentionConfig } from "../../kernels/attention/config.ts";
 import { elementBytes } from "../../gpu/dtype.ts";
 import type { GpuLimits } from "../../gpu/limits.ts";
 import { bandTokens } from "./band.ts";
+import { blockTokens } from "./blocks.ts";
+import { cacheTokens } from "./cache.ts";
 import type { AttentionProblem } from "./problem.ts";
 import { type AttentionSchedule, chooseSchedule, type PlanDevice } from "./schedule.ts";
+import { segmentTokens } from "./segments.ts";
 import { length, type Range, type Slice, type TokenPlan } from "./tokens.ts";
 
 /** Launches whose outputs are complete, or are merged from their parts, before the next round. */
@@ -27,7 +30,7 @@ export interface AttentionPlan {
 }
 
 /** Multiply-adds of one dispatch, so that it ends long before a driver's watchdog (seconds) does. */
-const WORK_BUDGET = 2 ** 34;
+export const WORK_BUDGET: number = 2 ** 34;
 
 /**
  * Chooses a schedule and cuts the work so that every dispatch heeds the device's limits: bytes of a
@@ -37,9 +40,29 @@ const WORK_BUDGET = 2 ** 34;
  */
 export function planAttention(problem: AttentionProblem, device: PlanDevice): AttentionPlan {
   const schedule = chooseSchedule(problem, device);
-  const plan = planTokens(problem, schedule, bandTokens(problem, schedule, device.limits), device);
+  const tokens = tokensOf(problem, schedule, device.limits);
+  const plan = planTokens(problem, schedule, tokens, device);
   if (schedule.kind === "naive") checkNaive(problem, plan, device.limits);
   return plan;
+}
+
+/** How the tokens of a problem are tiled. */
+function tokensOf(
+  problem: AttentionProblem,
+  schedule: AttentionSchedule,
+  limits: GpuLimits,
+): TokenPlan {
+  const { keys } = problem;
+  switch (keys.kind) {
+    case "row":
+      return bandTokens(problem, schedule, limits);
+    case "blocks":
+      return blockTokens(problem, keys, schedule, limits);
+    case "packed":
+      return segmentTokens(problem, keys, schedule, limits);
+    case "cache":
+      return cacheTokens(problem, keys, schedule, limits);
+  }
 }
 
 /** Cuts the work of a schedule whose tokens are tiled already. */
@@ -59,7 +82,10 @@ export function planTokens(
     softcap: problem.softcap !== null,
     bias: problem.bias?.elem ?? null,
     sinks: problem.sinks?.elem ?? null,
-    lse: problem.lse || partial,
+    gates: problem.gates?.elem ?? null,
+    weight: problem.weight,
+    hooks: problem.hooks,
+    lse: problem.lse || (partial && problem.weight.rule !== "plain"),
     source: "source" in schedule ? schedule.source : "buffer",
   };
   const draft = { schedule, config, tokens };

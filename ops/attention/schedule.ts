@@ -87,12 +87,23 @@ export function attentionSchedules(
 ): AttentionSchedule[] {
   const subgroup = subgroupSchedules(problem, device);
   const workgroup = workgroupSchedules(problem, device);
-  const split = splitSchedules(problem, device);
+  const split = fitsSplit(problem) ? splitSchedules(problem, device) : [];
   const tiles = device.adapter.software ? [...subgroup, ...workgroup] : [...workgroup, ...subgroup];
   const fewRows = problem.qLen * (problem.heads / problem.kvHeads) <= FEW_ROWS &&
     problem.kvLen >= MANY_KEYS;
   const tiled: AttentionSchedule[] = fewRows ? [...split, ...tiles] : [...tiles, ...split];
-  return [...tiled, { kind: "naive" }];
+  // the baseline walks keys in a row
+  return problem.keys.kind === "row" ? [...tiled, { kind: "naive" }] : tiled;
+}
+
+/** The keys of a stick must follow one another, and the heads that share a kv head see the same keys. */
+function fitsSplit({ weight, keys, kvHeads }: AttentionProblem): boolean {
+  const lists = keys.kind === "blocks"
+    ? [keys.heads]
+    : keys.kind === "cache"
+    ? [keys.tableHeads, Math.max(1, keys.lengthHeads)]
+    : [];
+  return weight.rule !== "stick" && lists.every((heads) => kvHeads % heads === 0);
 }
 
 /** Query rows of a kv head up to which keys are split over invocations. */
@@ -102,10 +113,28 @@ const MANY_KEYS = 256;
 
 function sources(problem: AttentionProblem, device: PlanDevice): InputSource[] {
   const { batch, qLen, heads, kvLen, kvHeads, headDim, valueDim, additional } = problem;
-  const keys = Math.max(kvLen, additional?.count ?? 0);
-  const rows = batch * Math.max(qLen * heads, keys * kvHeads);
-  return inputSources({ rows, widths: [headDim, valueDim], copyable: problem.copyable }, device);
+  const stored = problem.keys.kind === "cache" && problem.keys.layout === "pages"
+    ? problem.keys.pages * problem.keys.pageSize
+    : batch * Math.max(kvLen, additional?.count ?? 0);
+  const rows = Math.max(batch * qLen * heads, stored * kvHeads);
+  const found = inputSources(
+    { rows, widths: [headDim, valueDim], copyable: problem.copyable },
+    device,
+  );
+  // a copy of all keys costs more than slow loads of a few
+  return walksFew(problem) ? ["buffer", ...found.filter((source) => source !== "buffer")] : found;
 }
+
+/** Whether queries walk a small part of the keys that are stored, few times. */
+function walksFew({ keys, batch, qLen, kvLen }: AttentionProblem): boolean {
+  if (keys.kind !== "cache" || qLen > FEW_ROWS) return false;
+  const { layout, pages, pageSize, capacity, tableHeads } = keys;
+  const stored = layout === "pages" ? pages * pageSize : batch * kvLen;
+  return FEW_KEYS * batch * capacity * tableHeads <= stored;
+}
+
+/** Stored keys for each that is walked from which all of them are not copied. */
+const FEW_KEYS = 4;
 
 /** Rows that a kernel may read from textures. */
 export interface SourceRows {

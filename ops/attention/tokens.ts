@@ -22,12 +22,16 @@ export interface TokenPlan {
   readonly pattern: PatternConfig;
   /** Parts that the keys are divided into; more than one needs a merge. */
   readonly parts: number;
+  /** Tables of the pattern, by the names of their bindings. */
+  readonly tables?: Readonly<Record<string, Uint32Array<ArrayBuffer>>>;
   /** Slices are cut between queries at multiples of this. */
   readonly queryStep: number;
   /** Workgroups that queries need, for each head. */
   queryTiles(queries: Range): number;
   /** The keys that hold all that some query of a slice sees in its parts. */
   keys(slice: Slice): Range;
+  /** The rows of k and v that every launch binds, where they are not those of its keys. */
+  readonly rows?: Range;
   /** The additional keys of a slice. */
   additional(slice: Slice): Range;
   /** Pairs of a query and a key that a slice multiplies, for each head and batch entry. */
@@ -39,6 +43,20 @@ export interface TokenPlan {
 /** Elements of a range. */
 export function length([first, end]: Range): number {
   return end - first;
+}
+
+/** Queries (rows of a kv head, for split) of a workgroup. */
+export function queriesOfTile(schedule: AttentionSchedule): number {
+  switch (schedule.kind) {
+    case "naive":
+      return 1;
+    case "workgroup":
+      return schedule.blockQ;
+    case "subgroup":
+      return schedule.lanes * schedule.rows;
+    case "split":
+      return schedule.rows;
+  }
 }
 
 /** Keys that a schedule takes at a time. */

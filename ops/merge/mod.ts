@@ -1,16 +1,11 @@
-import type { Gpu } from "../../gpu/device.ts";
-import type { Operation } from "../../gpu/recorder.ts";
 import { record } from "../../gpu/runtime.ts";
-import { MERGE_THREADS } from "../../kernels/attention/merge.ts";
-import { mergePair } from "../../kernels/attention/merge_pair.ts";
-import { boundRows } from "../attention/bind.ts";
 import { lent } from "../lent.ts";
-import { once } from "../once.ts";
-import { type AttentionPart, type MergeProblem, mergeProblem } from "./problem.ts";
+import { NO_COEFFICIENT } from "./coefficients.ts";
+import { launchPair } from "./launch.ts";
+import type { AttentionPart, MergeOptions, WeighedPart } from "./options.ts";
+import { type MergePart, mergeProblem } from "./problem.ts";
 
-export type { AttentionPart } from "./problem.ts";
-
-const mergePrograms = once(mergePair);
+export type { AttentionPart, MergeOptions, WeighedPart } from "./options.ts";
 
 /**
  * Merges results of attention over disjoint sets of keys into the result over all of them.
@@ -22,8 +17,10 @@ const mergePrograms = once(mergePair);
  *
  * @typeParam T storage of the outputs
  * @param parts outputs `[…, H, Dv]` and lse `[…, H]` of the same queries
+ * @param options how often parts count, if not by their lse alone
  * @returns new tensors of these shapes
- * @throws TypeError if a tensor, shape or dtype does not fit
+ * @throws TypeError if a tensor, shape, dtype or option does not fit
+ * @throws RangeError if a value is out of range
  *
  * @example Two halves of the keys
  * ```ts
@@ -40,87 +37,75 @@ const mergePrograms = once(mergePair);
  */
 export function mergeAttention<T extends "f32" | "f16">(
   parts: readonly AttentionPart<T>[],
-): AttentionPart<T> {
-  const { problem, gpu } = mergeProblem(parts);
+  options?:
+    & MergeOptions
+    & { weight?: "softmax" }
+    & (
+      { coefficients?: never } | { masses: true }
+    ),
+): AttentionPart<T>;
+/**
+ * Merges results of attention with any weights, and mixes results of several attentions.
+ *
+ * out = Σ_p f_p out_p; how often f_p a part counts is said by the weight ({@linkcode MergeOptions}), by
+ * coefficients, or by both. Stick-breaking: out = out_1 + e^{aux_1} out_2 + e^{aux_1 + aux_2} out_3 …
+ * for parts from the latest keys to the earliest. Mixes: ConViT (d'Ascoli et al. 2021), SoftPAG;
+ * masses: iLLaMA's soft mask, ACT (Yu et al. 2024); renormalized: ZeroTuning.
+ *
+ * @typeParam T storage of the outputs
+ * @param parts outputs `[…, H, Dv]`, with `aux` (or lse) `[…, H]` where the weight has it
+ * @param options the weight of the attention that made the parts, and coefficients
+ * @returns new tensors: out; lse for softmax and aux for other weights, as far as they have it
+ *
+ * @example Sigmoid attention in two halves, and a convex mix of them
+ * ```ts
+ * import { attention, mergeAttention, requestGpu } from "@tessera/kernels";
+ * import { assertAlmostEquals } from "@std/assert";
+ * using gpu = await requestGpu();
+ * const x = (value: number) => gpu.tensor(new Float32Array(8).fill(value), [1, 1, 1, 8]);
+ * const weight = "sigmoid";
+ * const parts = [2, 6].map((value) => attention(x(0), x(0), x(value), { weight, aux: true }));
+ * const sum = mergeAttention(parts, { weight });
+ * const mix = mergeAttention(parts, { coefficients: [0.75, 0.25] });
+ * assertAlmostEquals((await sum.out.read())[0], 4, 1e-6);
+ * assertAlmostEquals((await mix.out.read())[0], 1.5, 1e-6);
+ * ```
+ */
+export function mergeAttention<T extends "f32" | "f16">(
+  parts: readonly WeighedPart<T>[],
+  options?: MergeOptions,
+): WeighedPart<T>;
+export function mergeAttention<T extends "f32" | "f16">(
+  given: readonly WeighedPart<T>[],
+  options: MergeOptions = {},
+): WeighedPart<T> {
+  const { problem, parts, gpu } = mergeProblem(given, options);
   const [first, ...others] = parts;
   return record(gpu, "mergeAttention", (operation) => {
-    const { shape } = first.out;
-    const into = <R extends "f32" | "f16">(
-      merged: AttentionPart<R>,
-      one: AttentionPart,
-      other: AttentionPart,
-    ): AttentionPart<R> => {
-      launchPair(operation, gpu, { one, other, merged, problem });
+    const { shape, dtype } = given[0].out;
+    const rows = shape.slice(0, -1);
+    const hasAux = problem.rule !== "plain";
+    const into = <M extends Pick<MergePart, "out" | "aux">>(
+      merged: M,
+      one: MergePart,
+      other: MergePart,
+    ): M => {
+      launchPair({ one, other, merged }, { operation, gpu, problem });
       return merged;
     };
     // partial sums of three parts and more, each read by the merge that writes the next
-    const sums = [0, 1].slice(0, others.length - 1).map((): AttentionPart<"f32"> => ({
+    const sums = [0, 1].slice(0, Math.max(0, others.length - 1)).map((): MergePart => ({
       out: lent(operation, gpu, shape, "f32"),
-      lse: lent(operation, gpu, first.lse.shape, "f32"),
+      aux: hasAux ? lent(operation, gpu, rows, "f32") : null,
+      coefficient: NO_COEFFICIENT,
     }));
-    let sum: AttentionPart = first;
+    let sum = first;
     others.slice(0, -1).forEach((other, i) => sum = into(sums[i % 2], sum, other));
-    const merged = {
-      out: gpu.empty(shape, first.out.dtype),
-      lse: gpu.empty(first.lse.shape, "f32"),
-    };
-    into(merged, sum, others.at(-1) ?? first);
-    sums.flatMap(({ out, lse }) => [out, lse]).forEach((tensor) => tensor.dispose());
-    return merged;
+    const out = gpu.empty(shape, dtype);
+    const aux = hasAux ? gpu.empty(rows, "f32") : null;
+    into({ out, aux }, sum, others.at(-1) ?? first);
+    sums.flatMap((part) => [part.out, part.aux]).forEach((tensor) => tensor?.dispose());
+    if (aux === null) return { out };
+    return problem.rule === "softmax" ? { out, lse: aux } : { out, aux };
   });
-}
-
-interface Pair {
-  readonly one: AttentionPart;
-  /** The same as `one` where there is no second result. */
-  readonly other: AttentionPart;
-  readonly merged: AttentionPart;
-  readonly problem: MergeProblem;
-}
-
-/** Records the merge of two results, in as many launches as limits ask for. */
-function launchPair(operation: Operation, gpu: Gpu, { one, other, merged, problem }: Pair): void {
-  const { rows, valueDim } = problem;
-  const { limits } = gpu;
-  const alignment = { alignment: limits.minStorageBufferOffsetAlignment };
-  const program = mergePrograms({
-    elem: one.out.dtype,
-    otherElem: other.out.dtype,
-    outElem: merged.out.dtype,
-    valueDim,
-  });
-  const columns = Math.ceil(valueDim / 4);
-  const bound = Math.floor(limits.maxStorageBufferBindingSize / (4 * valueDim)) - 256;
-  const threads = limits.maxComputeWorkgroupsPerDimension * MERGE_THREADS;
-  const step = Math.max(1, Math.min(rows, bound, Math.floor(threads / columns)));
-  for (let row0 = 0; row0 < rows; row0 += step) {
-    const row1 = Math.min(rows, row0 + step);
-    const [a, b, out] = [one, other, merged].map((part) =>
-      boundRows(part.out, [row0, row1], valueDim, alignment)
-    );
-    const [aLse, bLse, lse] = [one, other, merged].map((part) =>
-      boundRows(part.lse, [row0, row1], 1, alignment)
-    );
-    operation.launch({
-      program,
-      resources: {
-        one: a.resource,
-        other: b.resource,
-        out: out.resource,
-        oneLse: aLse.resource,
-        otherLse: bLse.resource,
-        lse: lse.resource,
-      },
-      params: {
-        row0,
-        row1,
-        second: Number(other !== one),
-        oneFirst: a.first,
-        otherFirst: b.first,
-        outFirst: out.first,
-        lseFirst: lse.first,
-      },
-      grid: [Math.ceil((row1 - row0) * columns / MERGE_THREADS), 1, 1],
-    });
-  }
 }

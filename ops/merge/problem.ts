@@ -1,64 +1,140 @@
 import type { Gpu } from "../../gpu/device.ts";
 import { kindOf, volume } from "../../gpu/dtype.ts";
+import { checkOptionNames } from "../../gpu/options.ts";
 import type { Tensor } from "../../gpu/tensor.ts";
+import type { WeightRule } from "../../kernels/attention/weights.ts";
+import { checkHooks } from "../attention/hooks.ts";
+import { checkFlags } from "../options.ts";
 import { checkDType, checkTensors } from "../tensors.ts";
-
-/** A result over some of the keys, as `attention(…, { lse: true })` returns it. */
-export interface AttentionPart<T extends "f32" | "f16" = "f32" | "f16"> {
-  /** `[…, H, Dv]`: what these keys alone give. */
-  readonly out: Tensor<T>;
-  /** `[…, H]`, f32: natural logarithm of the sum of their exponentiated scores. */
-  readonly lse: Tensor<"f32">;
-}
+import {
+  checkCoefficients,
+  type Coefficient,
+  coefficientOf,
+  NO_COEFFICIENT,
+} from "./coefficients.ts";
+import type { MergeOptions, WeighedPart } from "./options.ts";
 
 /** What is merged, validated. */
 export interface MergeProblem {
   /** All axes of the outputs but the last, flattened. */
   readonly rows: number;
+  readonly heads: number;
   readonly valueDim: number;
   readonly elem: "f32" | "f16";
+  /** How parts count; `plain` where coefficients alone say it. */
+  readonly rule: WeightRule;
+  /** Whether coefficients multiply weights before these are divided by their sum. */
+  readonly renormalize: boolean;
+}
+
+/** A part as it is merged. */
+export interface MergePart {
+  readonly out: Tensor;
+  /** lse, or what the weights have in its place; null where outputs just add. */
+  readonly aux: Tensor | null;
+  readonly coefficient: Coefficient;
+}
+
+/** A problem, its parts, and the device that merges them. */
+export interface CheckedMerge {
+  readonly problem: MergeProblem;
+  readonly parts: readonly MergePart[];
+  readonly gpu: Gpu;
 }
 
 const ACTION = "merge attention";
+const OPTIONS: readonly (keyof MergeOptions)[] = [
+  "weight",
+  "coefficients",
+  "masses",
+  "renormalize",
+];
 
-/** Validates the parts: the one place that throws for them. */
-export function mergeProblem(parts: readonly AttentionPart[]): { problem: MergeProblem; gpu: Gpu } {
+/** Validates the parts and options of a merge: the one place that throws for them. */
+export function mergeProblem(parts: readonly WeighedPart[], options: MergeOptions): CheckedMerge {
   if (!Array.isArray(parts) || parts.length === 0) {
-    throw new TypeError(
-      `Cannot ${ACTION} as parts must be an array of at least one: parts is ${kindOf(parts)}`,
-    );
+    fail(`parts must be an array of at least one: parts is ${kindOf(parts)}`);
   }
-  const named = parts.flatMap((part: Partial<AttentionPart> | null, i) => [
-    [`parts[${i}].out`, part?.out] as const,
-    [`parts[${i}].lse`, part?.lse] as const,
-  ]);
-  const gpu = checkTensors(ACTION, Object.fromEntries(named));
+  const { rule, renormalize } = checkOptions(options);
+  const { coefficients } = options;
+  if (coefficients !== undefined) {
+    checkCoefficients(ACTION, coefficients, { count: parts.length, renormalize });
+  }
+  const named = parts.map((part, i) => partTensors(part, i, rule));
+  const factors = coefficients?.map((factor, i) => [`coefficients[${i}]`, factor] as const);
+  const gpu = checkTensors(
+    ACTION,
+    Object.fromEntries([
+      ...named.flat(),
+      ...(factors ?? []).filter(([, factor]) => typeof factor !== "number"),
+    ]),
+  );
   const { shape } = parts[0].out;
   if (shape.length < 2 || shape[shape.length - 1] < 1) {
-    throw new TypeError(
-      `Cannot ${ACTION} as an output must have the axes [..., H, Dv]: parts[0].out is [${shape}]`,
-    );
+    fail(`an output must have the axes [..., H, Dv]: parts[0].out is [${shape}]`);
   }
   const elem = checkDType(ACTION, "parts[0].out", parts[0].out, ["f32", "f16"]);
-  parts.forEach((part, i) => checkPart(part, i, shape, elem));
-  const rows = shape.slice(0, -1);
-  return { problem: { rows: volume(rows), valueDim: shape[shape.length - 1], elem }, gpu };
+  named.forEach((tensors) => checkPart(tensors as NamedTensor[], shape, elem));
+  const rowShape = shape.slice(0, -1);
+  const [rows, heads] = [volume(rowShape), rowShape[rowShape.length - 1]];
+  return {
+    problem: { rows, heads, valueDim: shape[shape.length - 1], elem, rule, renormalize },
+    parts: named.map(([[, out], aux], i) => ({
+      out: out as Tensor,
+      aux: aux === undefined ? null : aux[1] as Tensor,
+      coefficient: factors ? coefficientOf(ACTION, factors[i], rowShape) : NO_COEFFICIENT,
+    })),
+    gpu,
+  };
+}
+
+/** How parts count. */
+function checkOptions(options: MergeOptions): Pick<MergeProblem, "rule" | "renormalize"> {
+  checkOptionNames(ACTION, options, OPTIONS);
+  const { weight, coefficients, masses = false, renormalize = false } = options;
+  checkFlags(ACTION, { masses, renormalize });
+  const { rule } = checkHooks(ACTION, weight === undefined ? {} : { weight }).weight;
+  if (coefficients === undefined) {
+    if (masses) fail("masses must come with coefficients: there are none");
+    if (renormalize) fail("renormalize must come with coefficients: there are none");
+    return { rule, renormalize };
+  }
+  if (!renormalize) return { rule: masses ? rule : "plain", renormalize };
+  if (!masses) fail("renormalize must come with masses: masses is false");
+  if (rule !== "softmax" && rule !== "sum") {
+    fail("renormalize must come with a weight that is divided by its sum: weight is another");
+  }
+  return { rule, renormalize };
+}
+
+type NamedTensor = readonly [name: string, tensor: Tensor];
+
+/** The tensors of a part that are read, by their names in messages: the output, then its aux. */
+function partTensors(
+  part: Partial<WeighedPart> | null | undefined,
+  i: number,
+  rule: WeightRule,
+): (readonly [string, unknown])[] {
+  const out = [`parts[${i}].out`, part?.out] as const;
+  if (rule === "plain") return [out];
+  const lse = rule === "softmax" && (part?.lse !== undefined || part?.aux === undefined);
+  return [out, lse ? [`parts[${i}].lse`, part?.lse] : [`parts[${i}].aux`, part?.aux]];
 }
 
 function checkPart(
-  { out, lse }: AttentionPart,
-  i: number,
+  [[outName, out], ...others]: readonly NamedTensor[],
   shape: readonly number[],
   elem: "f32" | "f16",
 ): void {
-  checkDType(ACTION, `parts[${i}].out`, out, [elem]);
-  checkDType(ACTION, `parts[${i}].lse`, lse, ["f32"]);
-  const expected = { out: shape, lse: shape.slice(0, -1) };
-  for (const [name, tensor] of Object.entries({ out, lse })) {
-    const wanted = expected[name as "out" | "lse"];
+  checkDType(ACTION, outName, out, [elem]);
+  others.forEach(([name, aux]) => checkDType(ACTION, name, aux, ["f32"]));
+  for (const [name, tensor] of [[outName, out] as const, ...others]) {
+    const wanted = name === outName ? shape : shape.slice(0, -1);
     if (String(tensor.shape) === String(wanted) && tensor.shape.length === wanted.length) continue;
-    throw new TypeError(
-      `Cannot ${ACTION} as parts must share a shape: parts[${i}].${name} must be [${wanted}], it is [${tensor.shape}]`,
-    );
+    fail(`parts must share a shape: ${name} must be [${wanted}], it is [${tensor.shape}]`);
   }
+}
+
+function fail(reason: string): never {
+  throw new TypeError(`Cannot ${ACTION} as ${reason}`);
 }

@@ -1,6 +1,7 @@
 import { record } from "../../gpu/runtime.ts";
 import type { Tensor } from "../../gpu/tensor.ts";
 import type { AttentionResult } from "../attention/mod.ts";
+import { NO_INPUTS } from "../attention/hooks.ts";
 import { launchAttention } from "../attention/launch.ts";
 import { launchNaive } from "./launch_naive.ts";
 import { planNeighborhood } from "./plan.ts";
@@ -66,7 +67,19 @@ export function neighborhoodAttention<T extends "f32" | "f16">(
     const additional = problem.attention.additional && additionalKeys && additionalValues
       ? { keys: additionalKeys, values: additionalValues }
       : null;
-    const tensors = { q, k, v, additional, bias: null, sinks: null, out, lse };
+    const tensors = {
+      q,
+      k,
+      v,
+      additional,
+      bias: null,
+      sinks: null,
+      gates: null,
+      out,
+      lse,
+      keys: {},
+      hooks: NO_INPUTS,
+    };
     if (plan.kind === "naive") {
       launchNaive(operation, problem, tensors);
     } else {

@@ -2,6 +2,9 @@ import type { Gpu } from "../../gpu/device.ts";
 import { kindOf, volume } from "../../gpu/dtype.ts";
 import { checkOptionNames } from "../../gpu/options.ts";
 import type { Tensor } from "../../gpu/tensor.ts";
+import { NO_HOOKS } from "../../kernels/attention/hooks.ts";
+import { WEIGHTS } from "../../kernels/attention/weights.ts";
+import { IN_A_ROW } from "../attention/key_layout.ts";
 import type { AttentionProblem } from "../attention/problem.ts";
 import { areCopyable, checkElem, checkLse, checkScale, checkSizes } from "../attention/sizes.ts";
 import { checkShared, checkTensors } from "../tensors.ts";
@@ -52,11 +55,18 @@ const OPTIONS: readonly (keyof NeighborhoodAttentionOptions)[] = [
 ];
 
 /** What attention can do beside, and neighborhoods do not. */
-export const PLAIN: Pick<AttentionProblem, "band" | "softcap" | "bias" | "sinks" | "schedule"> = {
+export const PLAIN: Pick<
+  AttentionProblem,
+  "band" | "keys" | "softcap" | "bias" | "sinks" | "gates" | "weight" | "hooks" | "schedule"
+> = {
   band: null,
+  keys: IN_A_ROW,
   softcap: null,
   bias: null,
   sinks: null,
+  gates: null,
+  weight: WEIGHTS.softmax,
+  hooks: NO_HOOKS,
   schedule: null,
 };
 

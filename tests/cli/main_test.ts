@@ -68,7 +68,10 @@ const HELP = {
     ...["dtype f32|f16", "causal", "window L,R", "schedule NAME", "runs N", "compare NAME,…"],
     ...["sweep KEY=A..B", "layout XxYxZ", "key-dim N", "gate none|head|token|channel"],
   ],
-  "profile attention": ["q-len N", "causal ", "compare NAME,…"],
+  "profile attention": [
+    ...["q-len N", "causal ", "compare NAME,…", "score TEXT", "mask TEXT", "weight NAME|TEXT"],
+    ...["map ", "query-block N", "key-block N", "packed N,…", "selected-pages N", "page-size N"],
+  ],
   "profile neighborhoodAttention": [
     ...["layout XxYxZ", "window-size N|NxN…", "stride N|NxN…", "dilation N|NxN…"],
     ...["causal true|false,…", "additional N", "heads N", "dtype f32|f16", "sweep KEY=A..B"],
@@ -79,12 +82,21 @@ const HELP = {
     ...["gate none|head|token|channel", "value-gate ", "bonus ", "normalize "],
   ],
   "profile gla": ["length N", "mode auto|loop|chunk", "state ", "compare NAME,…"],
+  "profile selectiveScan": [
+    ...["length N", "channels N", "states N", "layer ", "mode auto|loop|chunk", "state "],
+    ...["chunk-size 16|32|64|128|256", "schedule NAME", "compare NAME,…", "sweep KEY=A..B"],
+  ],
+  "profile hgrn": ["length N", "channels N", "mode auto|loop|chunk", "state "],
+  "profile causalConv1d": ["length N", "channels N", "width N", "activation none|silu", "state "],
   "simulate neighborhood": ["layout XxYxZ", "query-tile", "kv-tile", "placement"],
   show: ["q-len N", "dtype f32|f16", "schedule NAME", "layout XxYxZ", "out FILE"],
-  "show wgsl attention": ["q-len N", "causal ", "schedule NAME"],
+  "show wgsl attention": ["q-len N", "causal ", "schedule NAME", "score TEXT", "mask TEXT"],
   "show wgsl recurrence": ["length N", "gate none|head|token|channel", "normalize ", "state "],
   "show wgsl gla": ["length N", "chunk-size 16|32|64", "schedule NAME", "state "],
-  "show pattern attention": ["q-len N", "kv-len N", "causal ", "window L,R", "out FILE"],
+  "show pattern attention": [
+    ...["q-len N", "kv-len N", "causal ", "window L,R", "mask TEXT", "score TEXT", "heads N"],
+    ...["map ", "query-block N", "key-block N", "out FILE"],
+  ],
   "show pattern neighborhoodAttention": [
     ...["layout XxYxZ", "window-size N|NxN…", "stride N|NxN…", "dilation N|NxN…"],
     ...["causal true|false,…", "queries XxY,XxY…", "out FILE"],
@@ -139,6 +151,12 @@ const MISTAKES: Readonly<Record<string, string>> = {
     '--compare must name one of naive, attention, current value is "unfused"',
   "profile simpleGla --sweep length=1..2":
     '--sweep must be KEY=A..B with KEY among t, batch, heads, key-dim, value-dim and 1 <= A <= B, current value is "length=1..2"',
+  "profile selectiveScan --heads 4": 'unknown flag "--heads", the nearest is "--help"',
+  "profile hgrn --compare naive": '--compare must name one of loop, current value is "naive"',
+  "profile causalConv1d --compare naive":
+    '--compare must be left out as causalConv1d has no rivals, current value is "naive"',
+  "profile causalConv1d --sweep states=1..2":
+    '--sweep must be KEY=A..B with KEY among t, batch, channels, width and 1 <= A <= B, current value is "states=1..2"',
   "show pattern attention --layout 8": 'unknown flag "--layout", the nearest is "--out"',
   "show pattern neighborhoodAttention --windw-size 8":
     'unknown flag "--windw-size", the nearest is "--window-size"',
@@ -157,7 +175,7 @@ const MISTAKES: Readonly<Record<string, string>> = {
     ),
   ),
   "profile atention":
-    'an operator must be named, among attention, neighborhoodAttention, recurrence, simpleGla, gla, deltaRule, gatedDeltaRule, kda, the nearest to "atention" is "attention"',
+    'an operator must be named, among attention, neighborhoodAttention, recurrence, simpleGla, gla, deltaRule, gatedDeltaRule, kda, selectiveScan, hgrn, causalConv1d, the nearest to "atention" is "attention"',
 };
 
 for (const [line, message] of Object.entries(MISTAKES)) {
@@ -483,6 +501,25 @@ Deno.test({
     const bytes = 4 * 2 * (5 * 8 + 2 * 8 * 8);
     assertEquals([step.bytes, step.bytesPerToken], [bytes, bytes]);
     assert(Number(step.rmsErrorRatio) <= 1e-4);
+  },
+});
+
+Deno.test({
+  name: "main() profiles a scan of channels beside its baseline",
+  ignore,
+  async fn() {
+    const problem = "--length 64 --channels 8 --states 4 --layer --state";
+
+    const profile = await json(`profile selectiveScan ${problem} --runs 2 --compare naive`);
+
+    assertEquals(profile.operator, "selectiveScan");
+    assertEquals(profile.problem, {
+      ...{ batch: 1, length: 64, channels: 8, dtype: "f32", seed: 1, state: true },
+      ...{ states: 4, layer: true },
+    });
+    assertEquals(profile.flops, 64 * 8 * (7 * 4 + 7));
+    assert(Number(profile.rmsErrorRatio) <= 1e-4);
+    assertAlmostEquals(Number(profile.speedup), Number(profile.naiveMs) / Number(profile.medianMs));
   },
 });
 

@@ -1,35 +1,19 @@
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
-import { main } from "../../cli.ts";
 import { RUNNABLE } from "../../cli/runnable.ts";
 import { decodeNpy, encodeNpy, type NpyArray, type NpyData } from "../../cli/npy.ts";
 import { attention as reference } from "../../reference/mod.ts";
 import { adapter } from "../adapter.ts";
 import { assertClose } from "../assert_close.ts";
+import { type Called, called } from "./called.ts";
 
 const OPERATORS = Object.keys(RUNNABLE).join(", ");
 
 const ignore = adapter === null;
 const USE_LITE = `${import.meta.dirname}/../data/use-lite`;
 
-/** What a command printed, and its exit code. */
-interface Called {
-  readonly code: number;
-  readonly stdout: string;
-  readonly stderr: string;
-}
-
-/** Runs the command line in this process. */
+/** Runs the command in this process. */
 async function call(...args: string[]): Promise<Called> {
-  const { log, error } = console;
-  const printed = { log: "", error: "" };
-  console.log = (text: string) => printed.log += `${text}\n`;
-  console.error = (text: string) => printed.error += `${text}\n`;
-  try {
-    const code = await main(["run", ...args]);
-    return { code, stdout: printed.log, stderr: printed.error };
-  } finally {
-    Object.assign(console, { log, error });
-  }
+  return await called("run", ...args);
 }
 
 /** A directory for one test, removed after it. */
@@ -247,12 +231,12 @@ for (const { when, message, code, args = [], prepare } of REFUSALS) {
       prepare?.(folder);
       const outputs = `${folder.path}/results`;
 
-      const called = await call(
+      const job = await call(
         ...["attention", "--inputs", folder.path, "--outputs", outputs, "--json", ...args],
       );
 
-      assertEquals([called.code, called.stdout], [code, ""]);
-      const stderr = called.stderr.replaceAll(folder.path, "FOLDER");
+      assertEquals([job.code, job.stdout], [code, ""]);
+      const stderr = job.stderr.replaceAll(folder.path, "FOLDER");
       assert(stderr.startsWith(message), stderr);
       assertEquals(stderr.trimEnd().split("\n").length, 1);
       assertEquals(exists(outputs), false);
@@ -262,9 +246,9 @@ for (const { when, message, code, args = [], prepare } of REFUSALS) {
 
 Deno.test("run() refuses an operator that does not exist without touching a device", async () => {
   for (const [operator, near] of [["atention", "attention"], ["toString", "hgrn2"]]) {
-    const called = await call(operator, "--inputs", "/nowhere", "--outputs", "/nowhere");
+    const job = await call(operator, "--inputs", "/nowhere", "--outputs", "/nowhere");
 
-    assertEquals(called, {
+    assertEquals(job, {
       code: 2,
       stdout: "",
       stderr: `Cannot run "${operator}": operators are ${OPERATORS}, the nearest is "${near}"\n`,

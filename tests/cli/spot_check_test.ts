@@ -26,6 +26,10 @@ const MASKS: readonly [string, Partial<AttentionCase>][] = [
   ["causality from the top left", { causal: "top-left", kvLen: 14 }],
   ["a window", { window: { left: 2, right: 1 } }],
   ["a causal window and more keys", { causal: true, window: { left: 3 }, kvLen: 20 }],
+  ["a score", { score: "s * s - 0.25 * f32(h + abs(i - j))", causal: true }],
+  ["a mask", { mask: "j <= i + 1 && (i + j + h + b) % 3 != 0" }],
+  ["weights by name", { weight: "stickBreaking", causal: true }],
+  ["weights as text", { weight: "s * s", score: "s + 1" }],
   ["one query", { qLen: 1, kvLen: 30, causal: true }],
 ];
 

@@ -1,34 +1,73 @@
+import { type HooksConfig, NO_HOOKS } from "../../kernels/attention/hooks.ts";
+import { type WeightConfig, WEIGHTS } from "../../kernels/attention/weights.ts";
 import { assert, assertEquals } from "@std/assert";
 import { create } from "npm:webgpu@0.6.2";
 import type { Program } from "../../gpu/program.ts";
+import type { CacheConfig } from "../../kernels/attention/cache.ts";
 import type { AttentionConfig } from "../../kernels/attention/config.ts";
 import { mergeParts } from "../../kernels/attention/merge.ts";
 import { mergePair } from "../../kernels/attention/merge_pair.ts";
 import { naiveAttention } from "../../kernels/attention/naive.ts";
+import type { PatternConfig } from "../../kernels/attention/pattern.ts";
 import { splitAttention } from "../../kernels/attention/split.ts";
 import { subgroupAttention } from "../../kernels/attention/subgroup.ts";
 import { workgroupAttention, type WorkgroupTile } from "../../kernels/attention/workgroup.ts";
+import { blockLists } from "../../kernels/block_map/lists.ts";
+import { blockMarks } from "../../kernels/block_map/marks.ts";
+import { blockStates } from "../../kernels/block_map/states.ts";
+import { centroidRound } from "../../kernels/centroids/rounds.ts";
+import { centroidScores } from "../../kernels/centroids/scores.ts";
 import { causalConv, type CausalConvConfig } from "../../kernels/conv/causal.ts";
+import { logLinearCount } from "../../kernels/log_linear/count.ts";
+import { logLinearEntry } from "../../kernels/log_linear/entry.ts";
+import { logLinearFinal } from "../../kernels/log_linear/final.ts";
+import { naiveLogLinear } from "../../kernels/log_linear/naive.ts";
+import { logLinearOutputs } from "../../kernels/log_linear/outputs.ts";
+import { logLinearScores } from "../../kernels/log_linear/scores.ts";
+import { logLinearStates } from "../../kernels/log_linear/states.ts";
+import { logLinearStep } from "../../kernels/log_linear/step.ts";
+import { logLinearTree } from "../../kernels/log_linear/tree.ts";
+import type { FastConfig, Rule } from "../../kernels/fast_weights/config.ts";
+import { naiveFastWeights } from "../../kernels/fast_weights/naive.ts";
+import { fastWalk } from "../../kernels/fast_weights/walk.ts";
+import { type HookType, parseHook } from "../../kernels/hooks/hook.ts";
 import { naiveNeighborhood } from "../../kernels/neighborhood/naive.ts";
 import type { NeighborhoodConfig } from "../../kernels/neighborhood/pattern.ts";
+import { poolBlocks } from "../../kernels/pool/tokens.ts";
 import { type CarryConfig, recurrenceCarry } from "../../kernels/recurrence/carry.ts";
 import { recurrenceCarryMatrix } from "../../kernels/recurrence/carry_matrix.ts";
 import type { RecurrenceConfig } from "../../kernels/recurrence/config.ts";
 import { type HedgehogConfig, hedgehogFeatures } from "../../kernels/recurrence/hedgehog.ts";
 import { hasBlocks } from "../../kernels/recurrence/blocks.ts";
 import { type LoopTile, recurrenceLoop } from "../../kernels/recurrence/loop.ts";
-import { naiveRecurrence } from "../../kernels/recurrence/naive.ts";
-import { recurrenceStep } from "../../kernels/recurrence/step.ts";
+import { naiveRecurrence, type NaiveRecurrenceConfig } from "../../kernels/recurrence/naive.ts";
+import { recurrenceStep, type StepKernelConfig } from "../../kernels/recurrence/step.ts";
+import type { StepTile } from "../../kernels/recurrence/step_exchange.ts";
 import type { LoopPass } from "../../kernels/recurrence/pass.ts";
+import { rope } from "../../kernels/rope/rope.ts";
+import { ropeTurns } from "../../kernels/rope/turns.ts";
 import { scanCarry } from "../../kernels/scan/carry.ts";
 import { ELEMENTS, type ScanKind } from "../../kernels/scan/element.ts";
 import { scanStates } from "../../kernels/scan/states.ts";
 import { scanWalk } from "../../kernels/scan/walk.ts";
+import { gatherRows } from "../../kernels/select/gather.ts";
+import { invertIndices } from "../../kernels/select/invert.ts";
+import { selectRows } from "../../kernels/select/rows.ts";
+import { sortedPlaces, sortPairs, sortStep, sortTile } from "../../kernels/select/sort.ts";
 import { selectiveCarry } from "../../kernels/selective_scan/carry.ts";
 import type { SelectiveConfig } from "../../kernels/selective_scan/config.ts";
 import { naiveSelective } from "../../kernels/selective_scan/naive.ts";
 import { selectivePairs } from "../../kernels/selective_scan/pairs.ts";
 import { selectiveWalk } from "../../kernels/selective_scan/walk.ts";
+import { blockMax } from "../../kernels/statistics/block_max.ts";
+import { columnSums } from "../../kernels/statistics/columns.ts";
+import type { StatisticsConfig } from "../../kernels/statistics/config.ts";
+import { diagonalSums } from "../../kernels/statistics/diagonals.ts";
+import { joinDiagonals } from "../../kernels/statistics/join_diagonals.ts";
+import { rowStatistics } from "../../kernels/statistics/rows.ts";
+import { expressionShader } from "./hook_expressions.ts";
+
+const RULES = ["softmax", "sum", "plain", "stick"] as const;
 
 // Dawn's null back end: Chrome's compiler without a GPU. The process crashes if the object that
 // create() returns is collected, so it stays in this variable.
@@ -63,10 +102,13 @@ const BASE: AttentionConfig = {
   outElem: "f32",
   headDim: 8,
   valueDim: 16,
-  pattern: { kind: "band", banded: false },
+  pattern: { kind: "band", banded: false, descending: false, hooked: false },
   softcap: false,
   bias: null,
   sinks: null,
+  gates: null,
+  weight: WEIGHTS.softmax,
+  hooks: NO_HOOKS,
   lse: false,
   source: "buffer",
 };
@@ -74,14 +116,21 @@ const BASE: AttentionConfig = {
 /** Each option alone, all of them together, and a partial result. */
 const OPTIONS: readonly Partial<AttentionConfig>[] = [
   {},
-  { pattern: { kind: "band", banded: true } },
+  { pattern: { kind: "band", banded: true, descending: false, hooked: false } },
   { softcap: true },
   { bias: "f32" },
   { bias: "f16" },
   { sinks: "f32" },
   { sinks: "f16" },
   { lse: true },
-  { pattern: { kind: "band", banded: true }, softcap: true, bias: "f16", sinks: "f32", lse: true },
+  {
+    pattern: { kind: "band", banded: true, descending: false, hooked: false },
+    softcap: true,
+    bias: "f16",
+    sinks: "f32",
+    gates: null,
+    lse: true,
+  },
 ];
 
 /** Storage and dims: whole vec4s from buffers and textures, and rows that fill none. */
@@ -223,19 +272,34 @@ Deno.test("splitAttention() compiles under Tint with every option and storage", 
   );
 });
 
-Deno.test("mergeParts() compiles under Tint", async () => {
-  for (const lse of [true, false]) {
+Deno.test("mergeParts() compiles under Tint for every rule", async () => {
+  for (const rule of RULES) {
     for (const outElem of ["f32", "f16"] as const) {
-      await assertCompiles([1, 6, 64].map((valueDim) => mergeParts({ outElem, valueDim, lse })));
+      await assertCompiles(
+        [1, 6, 64].flatMap((valueDim) =>
+          [true, false].map((lse) =>
+            mergeParts({ outElem, valueDim, lse: lse && rule !== "plain", rule })
+          )
+        ),
+      );
     }
   }
 });
 
-Deno.test("mergePair() compiles under Tint", async () => {
-  for (const elem of ["f32", "f16"] as const) {
-    for (const outElem of ["f32", "f16"] as const) {
-      const programs = [1, 6, 64].map((valueDim) =>
-        mergePair({ elem, otherElem: "f16", outElem, valueDim })
+Deno.test("mergePair() compiles under Tint for every rule and coefficient", async () => {
+  const sources = ["none", "number", "rows", "heads"] as const;
+  for (const rule of RULES) {
+    for (const elem of ["f32", "f16"] as const) {
+      const renormalizable = rule === "softmax" || rule === "sum";
+      const programs = [1, 6, 64].flatMap((valueDim) =>
+        sources.map((coefficient, n) =>
+          mergePair({
+            one: { elem, coefficient },
+            other: { elem: "f16", coefficient: sources[3 - n] },
+            ...{ outElem: elem, valueDim, rule },
+            renormalize: renormalizable && n > 0,
+          })
+        )
       );
       await assertCompiles(programs);
     }
@@ -244,6 +308,116 @@ Deno.test("mergePair() compiles under Tint", async () => {
 
 Deno.test("naiveAttention() compiles under Tint with every option and storage", async () => {
   await assertCompiles(BUFFERS.flatMap((config) => Object.values(naiveAttention(config))));
+});
+
+const BANDED_PATTERN = { kind: "band", banded: true, descending: false, hooked: false } as const;
+const DESCENT = { descending: false } as const;
+const PACKED = { kind: "segments", banded: false, bottomRight: false, hooked: false } as const;
+const ROWS_OF_CACHE: CacheConfig = {
+  ...{ kind: "cache", layout: "rows", pageSize: 1, lengths: true, banded: false, hooked: false },
+  ...DESCENT,
+};
+
+/** Keys elsewhere than in a row: blocks, packed sequences, and caches in three layouts. */
+const KEY_PATTERNS: readonly PatternConfig[] = [
+  { kind: "blocks", queryBlock: 64, keyBlock: 64, ...DESCENT },
+  { kind: "blocks", queryBlock: 1, keyBlock: 24, descending: true },
+  { ...PACKED, ...DESCENT },
+  { ...PACKED, banded: true, bottomRight: true, descending: true, hooked: true },
+  ROWS_OF_CACHE,
+  { ...ROWS_OF_CACHE, layout: "pages", pageSize: 16, lengths: false, banded: true },
+  { ...ROWS_OF_CACHE, layout: "pages", banded: true, hooked: true, descending: true },
+  { ...ROWS_OF_CACHE, layout: "tokens", hooked: true },
+];
+
+const TABLES: HooksConfig["tensors"] = [
+  { name: "slope", type: "f32", packed: false, rank: 1 },
+  { name: "table", type: "f32", packed: true, rank: 2 },
+  { name: "offset", type: "i32", packed: false, rank: 3 },
+  { name: "count", type: "u32", packed: false, rank: 4 },
+];
+
+/** The body of a hook that reads tables of each type, and numbers. */
+function bodyOf(name: string, code: string, result: HookType): string {
+  const place = { b: "i32", h: "i32", i: "i32", j: "i32", tau: "f32", params: "f32" } as const;
+  return parseHook(code, {
+    ...{ name, result, inputs: Object.fromEntries(TABLES.map((table) => [table.name, table])) },
+    variables: { ...(name !== "mask" && { s: "f32" }), ...(name !== "weight" && place) },
+  }).code;
+}
+
+const HOOKS: HooksConfig = {
+  scores: [
+    bodyOf("score", "let d = i - j; s * tau - slope(h) * table(h, d) * tanh(f32(d))", "f32"),
+    bodyOf("score", "select(s, params, count(b, h, i, j) > 3)", "f32"),
+  ],
+  masks: [
+    bodyOf("mask", "j <= i + offset(b, h, i / 2)", "bool"),
+    bodyOf("mask", "f32(j) < tau || table(h, j) > 0.5", "bool"),
+  ],
+  tensors: TABLES,
+  numbers: ["params", "tau"],
+};
+
+const SQUARED: WeightConfig = {
+  ...{ rule: "sum", body: bodyOf("weight", "let x = tanh(s); x * x", "f32"), binary: false },
+};
+
+/** Every weight plain, hooked and in half precision; every pattern of keys plain and hooked. */
+const PROGRAMMABLE: readonly AttentionConfig[] = [
+  ...[...Object.values(WEIGHTS), SQUARED].flatMap((weight): Partial<AttentionConfig>[] => [
+    { weight },
+    { weight, hooks: HOOKS, bias: "f16", softcap: true },
+    { weight, elem: "f16", outElem: "f16", pattern: BANDED_PATTERN },
+  ]),
+  ...KEY_PATTERNS.flatMap((pattern): Partial<AttentionConfig>[] => [
+    { pattern },
+    { pattern, hooks: HOOKS, source: "texture" },
+    { pattern, weight: WEIGHTS.stickBreaking },
+  ]),
+].map((changes) => ({
+  ...{ ...BASE, ...changes },
+  lse: changes.weight?.rule !== "plain",
+}));
+
+Deno.test("subgroupAttention() compiles under Tint with every weight, hook and place of keys", async () => {
+  for (const exchange of ["broadcast", "shuffle"] as const) {
+    await assertCompiles(
+      PROGRAMMABLE.map((config) => subgroupAttention({ ...config, lanes: 4, rows: 2, exchange })),
+    );
+  }
+});
+
+Deno.test("workgroupAttention() compiles under Tint with every weight, hook and place of keys", async () => {
+  const configs = PROGRAMMABLE.map((config) => ({ ...config, source: "buffer" }) as const);
+
+  await assertCompiles(configs.map((config) => workgroupAttention({ ...config, ...TILE })));
+});
+
+Deno.test("splitAttention() compiles under Tint with every weight, hook and place of keys", async () => {
+  const configs = PROGRAMMABLE.filter(({ weight }) => weight.rule !== "stick");
+
+  await assertCompiles(configs.map((config) => splitAttention({ ...config, threads: 8, rows: 2 })));
+});
+
+Deno.test("naiveAttention() compiles under Tint with every weight and hook", async () => {
+  const configs = PROGRAMMABLE.filter(({ pattern }) => pattern.kind === "band");
+
+  await assertCompiles(configs.flatMap((config) => Object.values(naiveAttention(config))));
+});
+
+Deno.test("block maps compile under Tint from masks, matrices and indices", async () => {
+  const sizes = { queryBlock: 16, keyBlock: 24 };
+  const flags = [false, true];
+
+  await assertCompiles([
+    blockLists(),
+    blockStates({ ...sizes, hooks: { ...HOOKS, scores: [] } }),
+    blockStates({ ...sizes, hooks: { ...NO_HOOKS, masks: [bodyOf("mask", "j <= i", "bool")] } }),
+    ...(["clear", "mark"] as const).flatMap((pass) =>
+      flags.flatMap((indices) => flags.map((partial) => blockMarks({ pass, indices, partial })))
+    ),
+  ]);
 });
 
 Deno.test("subgroupAttention() compiles under Tint with every neighborhood", async () => {
@@ -307,6 +481,7 @@ const RECURRENCE: RecurrenceConfig = {
   substeps: 1,
   softplus: false,
   normalize: false,
+  divisor: "sum",
   reverse: false,
   valueFirst: false,
   source: "buffer",
@@ -329,6 +504,10 @@ const RECURRENCE_OPTIONS: readonly Partial<RecurrenceConfig>[] = [
   { inputs: { ...QKV, u: "f32" } },
   { normalize: true },
   { inputs: { ...QKV, keyWeights: "f16" }, featureMap: "elu1" },
+  {
+    ...{ gate: "token", normalize: true, divisor: "magnitude" },
+    inputs: { ...QKV, g: "f32", keyWeights: "f32" },
+  },
   { reverse: true, valueFirst: true, group: 2 },
   { erase: "late", inputs: { ...QKV, beta: "f32" }, l2norm: true, betaForm: "twice" },
   {
@@ -468,10 +647,32 @@ Deno.test("recurrenceCarry() compiles under Tint", async () => {
   await assertCompiles(configs.map(recurrenceCarry));
 });
 
-for (const [name, make] of Object.entries({ naiveRecurrence, recurrenceStep })) {
-  Deno.test(`${name}() compiles under Tint with every option and states`, async () => {
+/** Ways to lay a step out, by their names. */
+const STEPS: Readonly<Record<string, StepTile & Pick<StepKernelConfig, "stateSource">>> = {
+  workgroup: { exchange: "workgroup", lanes: 8, stateSource: "buffer" },
+  shuffle: { exchange: "shuffle", lanes: 8, stateSource: "buffer" },
+  "shuffle from texels": { exchange: "shuffle", lanes: 4, stateSource: "texture" },
+  "broadcast from texels": { exchange: "broadcast", lanes: 16, stateSource: "texture" },
+};
+
+/** Walks that know no more of their layout than what is computed, by their names. */
+const PLAIN_STEPS: Readonly<Record<string, (config: NaiveRecurrenceConfig) => Program>> = {
+  "naiveRecurrence()": naiveRecurrence,
+  ...Object.fromEntries(
+    Object.entries(STEPS).map(([name, tile]) => [
+      `recurrenceStep() by ${name}`,
+      (config: NaiveRecurrenceConfig): Program => recurrenceStep({ ...config, ...tile }),
+    ]),
+  ),
+};
+
+for (const [name, make] of Object.entries(PLAIN_STEPS)) {
+  Deno.test(`${name} compiles under Tint with every option and states`, async () => {
+    const texels = name.includes("texels");
     await assertCompiles(
-      RECURRENCES.filter(({ source }) => source === "buffer").flatMap((config) =>
+      RECURRENCES.filter(({ source, valueFirst, valueDim }) =>
+        source === "buffer" && !(texels && (valueFirst || valueDim % 4 > 0))
+      ).flatMap((config) =>
         [[false, false], [true, false], [false, true], [true, true]].map(([initial, final]) =>
           make({ ...config, initial, final })
         )
@@ -495,6 +696,12 @@ Deno.test("hedgehogFeatures() compiles under Tint with every storage and weights
 
 const SCANS = Object.keys(ELEMENTS) as ScanKind[];
 
+/** Gates that walks write for each row, or null where they write the sums. */
+const GATE_ROWS: Readonly<Record<ScanKind, readonly (number | null)[]>> = {
+  ...{ scan: [null], hgrn: [null], logCumsumExp: [null, 1, 3], softmaxScan: [null] },
+  ...{ mlstmExp: [1], mlstmSigmoid: [1] },
+};
+
 Deno.test("scanWalk() compiles under Tint with every scan, storage and pass", async () => {
   const passes = [
     { initial: false, final: false, outputs: true, reverse: false },
@@ -511,9 +718,7 @@ Deno.test("scanWalk() compiles under Tint with every scan, storage and pass", as
     SCANS.flatMap((kind) =>
       storage.flatMap((stored) =>
         passes.flatMap((pass) =>
-          [null, ...(kind === "logCumsumExp" ? [1, 3] : [])].map((gateRows) =>
-            scanWalk({ kind, ...stored, ...pass, gateRows })
-          )
+          GATE_ROWS[kind].map((gateRows) => scanWalk({ kind, ...stored, ...pass, gateRows }))
         )
       )
     ),
@@ -559,6 +764,27 @@ Deno.test("causalConv() compiles under Tint with every width, storage and state"
     ),
   );
   await assertCompiles([1, 2, 8].map((width) => causalConv({ ...base, width })));
+});
+
+Deno.test("rope() compiles under Tint with every pairing, storage and kind of positions", async () => {
+  const pairings = [
+    { pairing: "columns", rotated: 8 },
+    { pairing: "neighbors", rotated: 10 },
+    { pairing: "any", rotated: 6 },
+  ] as const;
+
+  await assertCompiles(
+    pairings.flatMap((pairing) =>
+      ([null, "i32", "f32"] as const).flatMap((positions) =>
+        (["f32", "f16"] as const).flatMap((elem) =>
+          [12, 15].map((width) =>
+            rope({ ...pairing, positions, elem, width, sharedPositions: true, axes: 2 })
+          )
+        )
+      )
+    ),
+  );
+  await assertCompiles([ropeTurns()]);
 });
 
 /** All inputs of a selective scan, or those that it must have, in every storage. */
@@ -618,4 +844,184 @@ Deno.test("naiveSelective() and selectiveCarry() compile under Tint with every s
       ])
     ),
   );
+});
+
+/** Log-linear attention in either storage, its rows whole vec4s or not. */
+const LOG_LINEAR = (["f32", "f16"] as const).flatMap((elem) =>
+  ([[8, 12], [5, 7]] as const).map(([keyDim, valueDim]) => ({
+    inputs: { q: elem, k: elem, v: elem, g: elem, lambda: elem },
+    ...{ keyDim, valueDim, levels: 6, resumed: valueDim === 7, valueFirst: valueDim === 7 },
+  }))
+);
+
+Deno.test("logLinearStates(), logLinearScores() and logLinearOutputs() compile under Tint with every layout", async () => {
+  const tiles = [
+    { exchange: "subgroup", lanes: 8, rows: 4, columns: 2 },
+    { exchange: "subgroup", lanes: 32, rows: 1, columns: 1 },
+    { exchange: "direct", lanes: 32, rows: 2, columns: 2 },
+  ] as const;
+
+  await assertCompiles(
+    LOG_LINEAR.flatMap((config) =>
+      tiles.flatMap((tile) => [
+        logLinearStates({ ...config, ...tile }),
+        logLinearScores({ ...config, ...tile }),
+        logLinearOutputs({ ...config, ...tile }),
+      ])
+    ),
+  );
+});
+
+Deno.test("logLinearTree(), logLinearStep() and the other kernels of levels compile under Tint", async () => {
+  await assertCompiles(
+    LOG_LINEAR.flatMap((config) => {
+      const chunked = { ...config, chunkSize: 32 };
+      const grouped = { ...config, group: 2 };
+      return [
+        ...[logLinearEntry(chunked), logLinearTree(chunked), logLinearFinal(chunked)],
+        ...[logLinearStep(grouped), naiveLogLinear(grouped), logLinearCount(config)],
+      ];
+    }),
+  );
+});
+
+Deno.test("parseHook() emits code that compiles under Tint", async () => {
+  await assertCompiles([plain("hooks", expressionShader())]);
+});
+
+/** Both rules of learning, in every storage, with states of both layouts and parted mini-batches. */
+const FAST: readonly FastConfig[] = (["ttt", "titans"] as const).flatMap((rule: Rule) => {
+  const own = rule === "ttt"
+    ? { normWeights: "f16", normBias: "f32", eta: "f32" } as const
+    : { theta: "f16" } as const;
+  const rates = rule === "ttt" ? {} : { eta: "f32", alpha: "f16" } as const;
+  return (["f32", "f16"] as const).flatMap((elem) =>
+    [[8, 16], [7, 5]].flatMap(([keyDim, width]) => {
+      const valueDim = rule === "ttt" ? keyDim : width;
+      const inputs = { q: elem, k: elem, v: elem, ...own };
+      const none = { initial: false, final: false, valueFirst: false, parted: false };
+      const all = { initial: true, final: true, parted: true };
+      const base = { rule, elem, keyDim, valueDim, group: 1, inputs };
+      return [
+        { ...base, ...none },
+        { ...base, ...none, ...all, group: 2 },
+        { ...base, ...all, valueFirst: true, inputs: { ...inputs, ...rates } },
+      ];
+    })
+  );
+});
+
+Deno.test("fastWalk() compiles under Tint with every rule, layout, storage and state", async () => {
+  const tiles = [
+    { columns: 8, slices: 1, tokens: 16 },
+    { columns: 8, slices: 3, tokens: 5 },
+    { columns: 16, slices: 2, tokens: 1 },
+  ];
+
+  await assertCompiles(
+    FAST.flatMap((config) =>
+      tiles.flatMap((tile) => [false, true].map((long) => fastWalk({ ...config, ...tile, long })))
+    ),
+  );
+});
+
+Deno.test("naiveFastWeights() compiles under Tint with every rule, storage and state", async () => {
+  await assertCompiles(FAST.map((config) => naiveFastWeights(config)));
+});
+
+Deno.test("statistics of attention compile under Tint in both exchanges, with every option", async () => {
+  const base: StatisticsConfig = {
+    ...{ elem: "f32", headDim: 8, source: "buffer", softcap: false, bias: null, hooks: NO_HOOKS },
+    band: { banded: false, hooked: false },
+    tile: { threads: 8, rows: 2, columns: 8, exchange: "shuffle" },
+  };
+  const hooks = {
+    ...{ scores: ["return s * gain;"], masks: ["return j > i;"] },
+    ...{ tensors: [], numbers: ["gain"] },
+  };
+  const configs: readonly Partial<StatisticsConfig>[] = [
+    {},
+    { band: { banded: true, hooked: false }, softcap: true, bias: "f16", elem: "f16" },
+    { band: { banded: true, hooked: true }, hooks, headDim: 7 },
+    { source: "texture", band: { banded: true, hooked: false } },
+  ];
+  const tiles = [base.tile, { threads: 64, rows: 1, columns: 4, exchange: "stage" } as const];
+  const rows = { lse: true, entropy: true, top: 3, argMax: true };
+
+  await assertCompiles(
+    configs.flatMap((part) =>
+      tiles.flatMap((tile) => {
+        const config = { ...base, ...part, tile };
+        return [
+          ...[rowStatistics(config, rows), columnSums(config), diagonalSums(config)],
+          rowStatistics(config, { lse: true, entropy: false, top: 0, argMax: false }),
+          rowStatistics(config, { lse: false, entropy: false, top: 1, argMax: false }),
+          blockMax(config, { queryBlock: 20, keyBlock: 13 }),
+        ];
+      })
+    ),
+  );
+  await assertCompiles([joinDiagonals({ tile: 16 })]);
+});
+
+const ELEMS = ["f32", "f16"] as const;
+
+Deno.test("poolBlocks() compiles under Tint with every kind and storage", async () => {
+  const kinds = ["mean", "max", "min", "first", "last", "attention"] as const;
+
+  await assertCompiles(
+    ELEMS.flatMap((elem) =>
+      kinds.flatMap((kind) =>
+        [[8, 1], [8, 8], [5, 1], [5, 8]].map(([dim, slices]) =>
+          poolBlocks({ kind, elem, weightElem: kind === "attention" ? elem : null, dim, slices })
+        )
+      )
+    ),
+  );
+});
+
+Deno.test("selectRows() compiles under Tint for keys and shares, sorted and not", async () => {
+  await assertCompiles(
+    ELEMS.flatMap((elem) =>
+      [false, true].flatMap((share) =>
+        [false, true].flatMap((sorted) =>
+          [64, 256].map((threads) =>
+            selectRows({ elem, share, sorted, threads, tile: 4 * threads })
+          )
+        )
+      )
+    ),
+  );
+});
+
+Deno.test("sortPairs() and its steps compile under Tint with every element", async () => {
+  await assertCompiles([
+    ...(["f32", "f16", "i32", "u32"] as const).flatMap((elem) =>
+      [false, true].map((descending) => sortPairs({ elem, descending }))
+    ),
+    ...(["sort", "finish"] as const).map((pass) => sortTile({ pass })),
+    ...[sortStep(), sortedPlaces()],
+  ]);
+});
+
+Deno.test("gatherRows() and invertIndices() compile under Tint with every storage", async () => {
+  await assertCompiles([
+    ...ELEMS.flatMap((elem) =>
+      [8, 5].flatMap((dim) => [false, true].map((byHead) => gatherRows({ elem, dim, byHead })))
+    ),
+    ...(["clear", "set"] as const).map((pass) => invertIndices({ pass })),
+  ]);
+});
+
+Deno.test("centroidScores() and centroidRound() compile under Tint with every storage", async () => {
+  await assertCompiles([
+    ...ELEMS.flatMap((elem) =>
+      ELEMS.flatMap((centroidElem) =>
+        (["dot", "l2"] as const).flatMap((metric) =>
+          [8, 5].map((dim) => centroidScores({ elem, centroidElem, dim, metric }))
+        )
+      )
+    ),
+    ...(["clear", "ask", "take"] as const).map((pass) => centroidRound({ pass })),
+  ]);
 });

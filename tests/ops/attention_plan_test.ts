@@ -1,3 +1,5 @@
+import { NO_HOOKS } from "../../kernels/attention/hooks.ts";
+import { WEIGHTS } from "../../kernels/attention/weights.ts";
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import type { Tensor } from "../../mod.ts";
 import type { BufferRange, Launch, Operation } from "../../gpu/recorder.ts";
@@ -59,10 +61,14 @@ function problem(changes: Partial<AttentionProblem> = {}): AttentionProblem {
     elem: "f32",
     scale: 1,
     band: null,
+    keys: { kind: "row" },
     additional: null,
     softcap: null,
     bias: null,
     sinks: null,
+    gates: null,
+    weight: WEIGHTS.softmax,
+    hooks: NO_HOOKS,
     lse: false,
     copyable: true,
     schedule: null,
@@ -240,10 +246,13 @@ Deno.test("planAttention() runs a common problem as one launch", () => {
     outElem: "f32",
     headDim: 64,
     valueDim: 64,
-    pattern: { kind: "band", banded: false },
+    pattern: { kind: "band", banded: false, descending: false, hooked: false },
     softcap: false,
     bias: null,
     sinks: null,
+    gates: null,
+    weight: WEIGHTS.softmax,
+    hooks: NO_HOOKS,
     lse: false,
     source: "buffer",
   });
@@ -267,10 +276,13 @@ Deno.test("planAttention() tells the kernel what the problem has", () => {
     outElem: "f16",
     headDim: 64,
     valueDim: 64,
-    pattern: { kind: "band", banded: true },
+    pattern: { kind: "band", banded: true, descending: false, hooked: false },
     softcap: true,
     bias: "f32",
     sinks: "f16",
+    gates: null,
+    weight: WEIGHTS.softmax,
+    hooks: NO_HOOKS,
     lse: true,
     source: "texture",
   });
@@ -581,8 +593,11 @@ function dryRun(given: Case, plan: AttentionPlan): { launches: Launch[]; scratch
       additional: null,
       bias: bias ? tensor(biasSize, bias.elem) : null,
       sinks: null,
+      gates: null,
       out: tensor(rows * valueDim, elem),
       lse: given.problem.lse ? tensor(rows, "f32") : null,
+      keys: {},
+      hooks: { tensors: [], numbers: [] },
     },
     alignment: given.device.limits.minStorageBufferOffsetAlignment,
   });

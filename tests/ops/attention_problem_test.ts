@@ -1,3 +1,5 @@
+import { NO_HOOKS } from "../../kernels/attention/hooks.ts";
+import { WEIGHTS } from "../../kernels/attention/weights.ts";
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { attention, requestGpu, type Tensor } from "../../mod.ts";
 import { attentionProblem } from "../../ops/attention/problem.ts";
@@ -98,10 +100,14 @@ Deno.test({
         elem: "f32",
         scale: 8 ** -0.5,
         band: null,
+        keys: { kind: "row" },
         additional: null,
         softcap: null,
         bias: null,
         sinks: null,
+        gates: null,
+        weight: WEIGHTS.softmax,
+        hooks: NO_HOOKS,
         lse: false,
         copyable: true,
         schedule: null,
@@ -308,9 +314,11 @@ testRefusal(
   typeError("lse must be true or false: lse is 1"),
 );
 testRefusal(
-  "normalizer is another",
-  withOptions({ normalizer: "sigmoid" }),
-  typeError('normalizer must be "softmax": normalizer is sigmoid'),
+  "normalizer is no weight",
+  withOptions({ normalizer: "sparsemax" }),
+  rangeError(
+    "normalizer must be one of softmax, sigmoid, softplus, relu, elu1, none, stickBreaking: normalizer is sparsemax",
+  ),
 );
 testRefusal(
   "the bias does not broadcast over queries",

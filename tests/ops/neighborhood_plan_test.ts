@@ -1,3 +1,5 @@
+import { NO_HOOKS } from "../../kernels/attention/hooks.ts";
+import { WEIGHTS } from "../../kernels/attention/weights.ts";
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { Random } from "../../cli/random.ts";
 import type { BufferRange, Launch, Operation } from "../../gpu/recorder.ts";
@@ -70,10 +72,14 @@ function problem(
     elem: "f32",
     scale: 1,
     band: null,
+    keys: { kind: "row" },
     additional: null,
     softcap: null,
     bias: null,
     sinks: null,
+    gates: null,
+    weight: WEIGHTS.softmax,
+    hooks: NO_HOOKS,
     lse: false,
     copyable: true,
     schedule: null,
@@ -114,7 +120,12 @@ Deno.test("planNeighborhood() computes a causal window over the only axis as cau
     const plan = planNeighborhood(given, LLVMPIPE);
     assert(plan.kind === "dense");
     assertEquals(plan.problem.band, { lo: -30, hi: 0 });
-    assertEquals(plan.attention.config.pattern, { kind: "band", banded: true });
+    assertEquals(plan.attention.config.pattern, {
+      kind: "band",
+      banded: true,
+      descending: false,
+      hooked: false,
+    });
   }
 });
 
@@ -246,6 +257,9 @@ Deno.test("planNeighborhood() tells the kernel what the problem has", () => {
     softcap: false,
     bias: null,
     sinks: null,
+    gates: null,
+    weight: WEIGHTS.softmax,
+    hooks: NO_HOOKS,
     lse: true,
     source: "texture",
   });
@@ -697,8 +711,11 @@ function dryRun({ problem, device, plan }: Case & { plan: AttentionPlan }) {
       additional: additional && { keys: tensor(extra, headDim), values: tensor(extra, valueDim) },
       bias: null,
       sinks: null,
+      gates: null,
       out: tensor(queries, valueDim),
       lse: lse ? tensor(queries, 1, "f32") : null,
+      keys: {},
+      hooks: { tensors: [], numbers: [] },
     },
     alignment: device.limits.minStorageBufferOffsetAlignment,
   });

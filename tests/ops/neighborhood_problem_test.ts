@@ -1,3 +1,5 @@
+import { NO_HOOKS } from "../../kernels/attention/hooks.ts";
+import { WEIGHTS } from "../../kernels/attention/weights.ts";
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { neighborhoodAttention, requestGpu, type Tensor } from "../../mod.ts";
 import { neighborhoodProblem } from "../../ops/neighborhood/problem.ts";
@@ -93,10 +95,14 @@ Deno.test({
           elem: "f32",
           scale: 8 ** -0.5,
           band: null,
+          keys: { kind: "row" },
           additional: null,
           softcap: null,
           bias: null,
           sinks: null,
+          gates: null,
+          weight: WEIGHTS.softmax,
+          hooks: NO_HOOKS,
           lse: false,
           copyable: true,
           schedule: null,

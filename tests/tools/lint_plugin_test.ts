@@ -14,6 +14,7 @@ const ALLOWED: [path: string, specifier: string][] = [
   ["gpu/device.ts", "./errors.ts"],
   ["kernels/attention/forward.ts", "../unroll.ts"],
   ["kernels/attention/forward.ts", "../../gpu/program.ts"],
+  ["kernels/hooks/scope.ts", "../../gpu/nearest.ts"],
   ["ops/attention/mod.ts", "../../kernels/attention/forward.ts"],
   ["ops/attention/mod.ts", "../../gpu/device.ts"],
   ["reference/mod.ts", "./attention.ts"],

@@ -1,0 +1,108 @@
+import type { Gpu } from "../gpu/device.ts";
+import type { Tensor } from "../gpu/tensor.ts";
+import { decodeNpy } from "./npy.ts";
+import { nested } from "./records.ts";
+import type { Runnable } from "./runnable.ts";
+
+/** The files of a job and the options beside them. */
+export interface JobInputs {
+  readonly operator: string;
+  /** The directory. */
+  readonly inputs: string;
+  readonly options: Readonly<Record<string, unknown>>;
+}
+
+/** Reads what an operator takes; every tensor is added to `owned` as it is made. */
+export async function readInputs(
+  gpu: Gpu,
+  { parameters, tensorOptions, openRecords = [] }: Runnable,
+  { operator, inputs, options }: JobInputs,
+  owned: Tensor[],
+): Promise<{ readonly positional: Tensor[]; readonly options: Record<string, unknown> }> {
+  const read = async (name: string): Promise<Tensor> => {
+    const tensor = await readTensor(gpu, inputs, name);
+    owned.push(tensor);
+    return tensor;
+  };
+  const positional: Tensor[] = [];
+  for (const name of parameters) positional.push(await read(name));
+  const given: Record<string, Tensor> = {};
+  for (const name of tensorOptions) {
+    if (name in options) {
+      throw new TypeError(
+        `Cannot run ${operator} as ${name} must be a file: put ${name}.npy into ${inputs}`,
+      );
+    }
+    if (!await exists(npyPath(inputs, name))) continue;
+    const [record] = name.split(".");
+    if (record !== name && Object.hasOwn(given, record)) {
+      throw new TypeError(
+        `Cannot run ${operator} as ${record} must be one file or a record: ${inputs} has ${record}.npy and ${name}.npy`,
+      );
+    }
+    given[name] = await read(name);
+  }
+  const records = Object.fromEntries(openRecords.map((name) => [name, recordOf(name, options)]));
+  for (const name of openRecords) {
+    for (const part of await partsOf(inputs, name)) {
+      if (Object.hasOwn(records[name], part)) {
+        throw new TypeError(
+          `Cannot run ${operator} as ${name}.${part} must be a number or a file: it is both`,
+        );
+      }
+      records[name] = { ...records[name], [part]: await read(`${name}.${part}`) };
+    }
+  }
+  const filled = Object.entries(records).filter(([, record]) => Object.keys(record).length > 0);
+  return { positional, options: { ...options, ...nested(given), ...Object.fromEntries(filled) } };
+}
+
+/** The part of a record that the JSON has. */
+function recordOf(name: string, options: JobInputs["options"]): Readonly<Record<string, unknown>> {
+  const { [name]: record = {} } = options;
+  if (typeof record === "object" && record !== null && !Array.isArray(record)) {
+    return record as Readonly<Record<string, unknown>>;
+  }
+  throw new TypeError(
+    `Cannot read the option ${name} as it must be a JSON object: it is ${JSON.stringify(record)}`,
+  );
+}
+
+/** The names behind `<record>.` of the files of a directory, in order. */
+async function partsOf(directory: string, record: string): Promise<string[]> {
+  const names: string[] = [];
+  const [start, end] = [`${record}.`, ".npy"];
+  for await (const { name } of Deno.readDir(directory)) {
+    if (name.startsWith(start) && name.endsWith(end)) {
+      names.push(name.slice(start.length, -end.length));
+    }
+  }
+  return names.sort();
+}
+
+async function readTensor(gpu: Gpu, directory: string, name: string): Promise<Tensor> {
+  const path = npyPath(directory, name);
+  let bytes: Uint8Array;
+  try {
+    bytes = await Deno.readFile(path);
+  } catch (error) {
+    throw new TypeError(`Cannot read ${path}: ${reasonOf(error)}`);
+  }
+  const { data, shape } = decodeNpy(bytes, path);
+  return gpu.tensor(data, shape);
+}
+
+/** Where a tensor lies. */
+export function npyPath(directory: string, name: string): string {
+  return `${directory.replace(/\/+$/, "")}/${name}.npy`;
+}
+
+async function exists(path: string): Promise<boolean> {
+  return await Deno.stat(path).then(() => true, () => false);
+}
+
+/** Why a file could not be read or written. */
+export function reasonOf(error: unknown): string {
+  if (error instanceof Deno.errors.NotFound) return "there is no such file";
+  return error instanceof Error ? error.message : String(error);
+}

@@ -1,0 +1,124 @@
+import {
+  type Binding,
+  constants,
+  declare,
+  type ParamType,
+  type Program,
+} from "../../gpu/program.ts";
+import { type Elem, reader } from "../shared/rows.ts";
+import { unroll } from "../unroll.ts";
+
+/** What scoring centroids must know when it is compiled. */
+export interface CentroidScoresConfig {
+  readonly elem: Elem;
+  /** Storage of the centroids. */
+  readonly centroidElem: Elem;
+  /** D. */
+  readonly dim: number;
+  /** Whether the nearest centroid has the largest product, or the smallest distance. */
+  readonly metric: "dot" | "l2";
+}
+
+/** Tokens and centroids of a workgroup. */
+export const CENTROID_TILE = { tokens: 64, centroids: 32 } as const;
+
+/** Sizes and places that all kernels of centroids know. */
+const PARAMS: Readonly<Record<string, ParamType>> = {
+  line0: "u32", // first batch entry and head of this launch, counted together
+  heads: "u32",
+  length: "u32", // T
+  centroids: "u32", // C
+  centroidBatch: "u32", // 1 where batch entries have centroids of their own, or 0
+  centroidHeads: "u32", // H where heads have centroids of their own, or 1
+  xFirst: "u32", // first rows that are bound
+  centersFirst: "u32",
+};
+
+/**
+ * The scores of all tokens with all centroids, `[lines, C, T]`: x μ, or for distances -|x - μ|². A
+ * workgroup computes a tile of both, four by four scores in the registers of an invocation.
+ */
+export function centroidScores(config: CentroidScoresConfig): Program {
+  const { elem, centroidElem, dim, metric } = config;
+  const x = reader({ name: "x", elem, width: dim }, "buffer");
+  const centers = reader({ name: "centers", elem: centroidElem, width: dim }, "buffer");
+  const bindings: Binding[] = [
+    x.binding,
+    centers.binding,
+    { name: "scores", access: "read_write", type: "array<f32>" },
+  ];
+  const sizes = {
+    TOKENS: CENTROID_TILE.tokens,
+    CENTROIDS: CENTROID_TILE.centroids,
+    C4: Math.ceil(dim / 4),
+    DEPTH: 4, // vec4s of a row at a time
+    THREADS: 128,
+  };
+  const code = [
+    constants(sizes),
+    declare(bindings, PARAMS),
+    x.code,
+    centers.code,
+    metric === "dot" ? PRODUCT : DISTANCE,
+    unroll(MAIN, {}),
+  ].join("\n");
+  return { label: `centroids (${metric})`, code, bindings, params: PARAMS, subgroups: false };
+}
+
+const PRODUCT = "fn score_of(x: vec4f, mu: vec4f) -> f32 { return dot(x, mu); }";
+const DISTANCE = "fn score_of(x: vec4f, mu: vec4f) -> f32 { return -dot(x - mu, x - mu); }";
+
+const MAIN = /* wgsl */ `
+var<workgroup> xs: array<vec4f, TOKENS * DEPTH>; // [DEPTH, TOKENS]
+var<workgroup> centers_of: array<vec4f, CENTROIDS * DEPTH>;
+
+@compute @workgroup_size(THREADS)
+fn main(@builtin(workgroup_id) at: vec3u, @builtin(local_invocation_index) thread: u32) {
+  let line = params.line0 + at.z;
+  let b = line / params.heads;
+  let h = line % params.heads;
+  let t0 = at.x * TOKENS;
+  let c0 = at.y * CENTROIDS;
+  let token = thread % 16u; // and those 16, 32 and 48 behind it
+  let center = thread / 16u; // and those 8, 16 and 24 behind it
+  @registers var sums: array<array<f32, 4>, 4>;
+  for (var column = 0u; column < C4; column += DEPTH) {
+    workgroupBarrier();
+    for (var i = thread; i < TOKENS * DEPTH; i += THREADS) {
+      let t = t0 + i / DEPTH;
+      let c = column + i % DEPTH;
+      var found = vec4f();
+      if t < params.length && c < C4 { found = load_x((b * params.length + t) * params.heads + h, c); }
+      xs[i % DEPTH * TOKENS + i / DEPTH] = found;
+    }
+    for (var i = thread; i < CENTROIDS * DEPTH; i += THREADS) {
+      let n = c0 + i / DEPTH;
+      let c = column + i % DEPTH;
+      var found = vec4f();
+      if n < params.centroids && c < C4 {
+        let row = b * params.centroid_batch * params.centroids + n;
+        found = load_centers(row * params.centroid_heads + h % params.centroid_heads, c);
+      }
+      centers_of[i % DEPTH * CENTROIDS + i / DEPTH] = found;
+    }
+    workgroupBarrier();
+    for (var depth = 0u; depth < DEPTH; depth++) {
+      @registers var own: array<vec4f, 4>;
+      @unroll for (var j = 0u; j < 4u; j++) { own[j] = xs[depth * TOKENS + token + 16u * j]; }
+      @unroll for (var i = 0u; i < 4u; i++) {
+        let mu = centers_of[depth * CENTROIDS + center + 8u * i];
+        @unroll for (var j = 0u; j < 4u; j++) { sums[i][j] += score_of(own[j], mu); }
+      }
+    }
+  }
+  @unroll for (var i = 0u; i < 4u; i++) {
+    @unroll for (var j = 0u; j < 4u; j++) {
+      let n = c0 + center + 8u * i;
+      let t = t0 + token + 16u * j;
+      if n < params.centroids && t < params.length {
+        scores[(at.z * params.centroids + n) * params.length + t] = sums[i][j];
+      }
+    }
+  }
+}
+`;

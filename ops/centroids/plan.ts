@@ -1,0 +1,32 @@
+import { elementBytes } from "../../gpu/dtype.ts";
+import type { GpuLimits } from "../../gpu/limits.ts";
+import { ROUND_THREADS } from "../../kernels/centroids/rounds.ts";
+import { rowsOfBinding } from "../rows_of_binding.ts";
+import type { CentroidProblem } from "./problem.ts";
+
+/** How tokens are assigned; no GPU was touched. */
+export interface CentroidPlan {
+  /** Batch entries of a launch. */
+  readonly entries: number;
+  /** How often tokens ask. */
+  readonly rounds: number;
+}
+
+/** Chooses how many batch entries are assigned together, and in how many rounds. */
+export function planCentroids(problem: CentroidProblem, limits: GpuLimits): CentroidPlan {
+  const { batch, length, heads, dim, count, capacity, elem } = problem;
+  const row = dim * elementBytes(elem);
+  const most = Math.min(
+    rowsOfBinding(heads * length * row, limits, row),
+    rowsOfBinding(4 * heads * length * count, limits, 4),
+    Math.floor(limits.maxComputeWorkgroupsPerDimension / Math.max(1, heads)),
+  );
+  const longest = Math.floor((0.9 * limits.maxLoopIterations - 2048) / 9) * ROUND_THREADS;
+  const loops = length <= longest && count <= 0.9 * limits.maxLoopIterations;
+  if (batch * length * heads > 0 && (most < 1 || !loops)) {
+    throw new RangeError(
+      `Cannot plan an assignment as a batch entry and its scores must fit one binding, a head ${longest} tokens: there are ${length} tokens, ${heads} heads, ${dim} channels and ${count} centroids, the device allows ${limits.maxStorageBufferBindingSize} bytes`,
+    );
+  }
+  return { entries: Math.max(1, most), rounds: capacity < length ? count : 1 };
+}

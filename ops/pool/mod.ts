@@ -1,0 +1,103 @@
+import type { Gpu } from "../../gpu/device.ts";
+import type { BufferRange, Operation } from "../../gpu/recorder.ts";
+import { record } from "../../gpu/runtime.ts";
+import type { Tensor } from "../../gpu/tensor.ts";
+import { POOL_THREADS } from "../../kernels/pool/config.ts";
+import { poolBlocks } from "../../kernels/pool/tokens.ts";
+import { boundRows } from "../attention/bind.ts";
+import { launchItems } from "../launch_items.ts";
+import { once } from "../once.ts";
+import { hullOf, tableOf } from "../segments.ts";
+import { planPool } from "./plan.ts";
+import { type PoolOptions, type PoolProblem, poolProblem } from "./problem.ts";
+
+export type { PoolKind } from "../../kernels/pool/config.ts";
+export type { PoolOptions } from "./problem.ts";
+
+const programOf = once(poolBlocks);
+
+/**
+ * Pools blocks of consecutive tokens, head by head and channel by channel, in one pass over x.
+ *
+ * Block n of a sequence is its tokens n · block <= t < (n + 1) · block; the last one may be shorter and
+ * is pooled over the tokens that it has. Sums are f32. Legend: B batch, T tokens, H heads, D channels.
+ *
+ * Used in front of block selection: SeerAttention (Gao et al. 2024) pools queries by mean and keys by
+ * mean, max and min; BiFormer (Zhu et al. 2023) regions by mean; Quest (Tang et al. 2024) pages by max
+ * and min.
+ *
+ * @typeParam T storage of x
+ * @param x the tokens, `[B, T, H, D]`
+ * @param options the blocks and what they become
+ * @returns `[B, ⌈T / block⌉, H, D]`; with `cuSeqlens` the blocks of all sequences one after the other,
+ * `[1, Σ_n ⌈T_n / block⌉, H, D]`
+ * @throws TypeError if a tensor, shape, dtype or option does not fit
+ * @throws RangeError if a value is out of range
+ *
+ * @example Means of pairs, and of the token that is left
+ * ```ts
+ * import { poolTokens, requestGpu } from "@tessera/kernels";
+ * import { assertEquals } from "@std/assert";
+ * using gpu = await requestGpu();
+ * const x = gpu.tensor(Float32Array.of(1, 3, 10, 30, 5), [1, 5, 1, 1]);
+ * const means = poolTokens(x, { block: 2, kind: "mean" });
+ * assertEquals(await means.read(), Float32Array.of(2, 20, 5));
+ * ```
+ */
+export function poolTokens<T extends "f32" | "f16">(x: Tensor<T>, options: PoolOptions): Tensor<T> {
+  const { problem, gpu } = poolProblem(x, options);
+  const { batch, heads, dim, blocks } = problem;
+  const plan = planPool(problem, gpu.limits);
+  return record(gpu, "poolTokens", (operation) => {
+    const perEntry = batch === 0 ? Math.ceil(x.shape[1] / problem.block) : blocks.length / batch;
+    const out = gpu.empty([batch, perEntry, heads, dim], x.dtype);
+    const { weights } = options;
+    const table = operation.table(tableOf(blocks));
+    for (const group of plan.groups) {
+      launchGroup(operation, gpu, { problem, slices: plan.slices, group, table }, {
+        ...{ x, out },
+        ...(weights && { weights }),
+      });
+    }
+    return out;
+  });
+}
+
+/** Some of the blocks of a call, and the table of all. */
+interface BlockGroup {
+  readonly problem: PoolProblem;
+  readonly slices: number;
+  readonly group: readonly [number, number];
+  readonly table: BufferRange;
+}
+
+/** Records a group of blocks. */
+function launchGroup(
+  operation: Operation,
+  { limits }: Gpu,
+  { problem, slices, group: [first, end], table }: BlockGroup,
+  { x, out, weights }: { readonly x: Tensor; readonly out: Tensor; readonly weights?: Tensor },
+): void {
+  const { kind, elem, weightElem, heads, dim } = problem;
+  const [from, to] = hullOf(problem.blocks.slice(first, end));
+  const alignment = { alignment: limits.minStorageBufferOffsetAlignment };
+  const tokens = [from * heads, to * heads] as const;
+  const bound = Object.entries({
+    x: boundRows(x, tokens, dim, alignment),
+    ...(weights && { weights: boundRows(weights, tokens, 1, alignment) }),
+    out: boundRows(out, [first * heads, end * heads], dim, alignment),
+  });
+  const columns = heads * Math.ceil(dim / 4);
+  const items = { first: first * columns, end: end * columns, threads: POOL_THREADS / slices };
+  launchItems(operation, limits, items, {
+    program: programOf({ kind, elem, weightElem, dim, slices }),
+    resources: {
+      blocks: table,
+      ...Object.fromEntries(bound.map(([name, { resource }]) => [name, resource])),
+    },
+    params: {
+      heads,
+      ...Object.fromEntries(bound.map(([name, { first }]) => [`${name}First`, first])),
+    },
+  });
+}
