@@ -1,5 +1,5 @@
 import { snakeCase } from "../../gpu/program.ts";
-import { aligned } from "../shared/rows.ts";
+import { aligned, type InputSource, reader } from "../shared/rows.ts";
 import type { RecurrenceConfig } from "./config.ts";
 import type { Parts } from "./inputs.ts";
 import type { LoopPass } from "./pass.ts";
@@ -7,12 +7,20 @@ import type { LoopPass } from "./pass.ts";
 /** What the accessors of states depend on. */
 export type StateConfig =
   & Pick<RecurrenceConfig, "gate" | "inputs" | "normalize" | "valueDim" | "valueFirst">
-  & Pick<LoopPass, "initial" | "final" | "decays">;
+  & Pick<LoopPass, "initial" | "final" | "decays">
+  & {
+    /** Where they are read: in place, by default, or in `initialState`, a texture of whole vec4s. */
+    readonly stateSource?: InputSource;
+    /** Whether there are value channels for all invocations; not by default. */
+    readonly whole?: boolean;
+  };
 
 /** Loads and stores of states and decays. */
 export function storesOf(config: StateConfig): Parts {
   const { initial, final, normalize, decays, inputs, valueDim, valueFirst } = config;
-  const states = initial || final;
+  const { stateSource = "buffer", whole = false } = config;
+  const texture = initial && stateSource === "texture";
+  const states = (initial && !texture) || final;
   const vectors = !valueFirst && aligned(valueDim);
   const array = (name: string, there: boolean, type = "f32"): Parts => ({
     bindings: there ? [{ name, access: "read_write", type: `array<${type}>` }] : [],
@@ -30,21 +38,34 @@ fn put_${snakeCase(name)}(at: u32, x: ${type}) {}`,
     array("decays", decays && config.gate !== "none"),
     array("products", decays && inputs.gv !== undefined),
   ];
+  const texels = texture
+    ? reader({ name: "initialState", elem: "f32", width: valueDim }, "texture")
+    : null;
   return {
-    bindings: arrays.flatMap(({ bindings }) => bindings),
-    code: [...arrays.map(({ code }) => code), vectors ? VECTORS : elements(valueFirst)].join("\n"),
+    bindings: [...arrays.flatMap(({ bindings }) => bindings), ...(texels ? [texels.binding] : [])],
+    code: [
+      ...arrays.map(({ code }) => code),
+      texels?.code ?? "",
+      vectors ? vectorCode(texture, whole) : elements(valueFirst),
+    ].join("\n"),
   };
 }
 
 /** Four value channels from e on, a multiple of 4. */
-const VECTORS = /* wgsl */ `
+function vectorCode(texture: boolean, whole: boolean): string {
+  const s = texture
+    ? "load_initial_state(row * KEYS + d, e / 4u)"
+    : "get_state(((row * KEYS + d) * VALUES + e) / 4u)";
+  return /* wgsl */ `
 fn load_state(row: u32, d: u32, e: u32) -> vec4f {
-  if e >= VALUES { return vec4f(); }
-  return get_state(((row * KEYS + d) * VALUES + e) / 4u);
+  ${whole ? "" : "if e >= VALUES { return vec4f(); }"}
+  return ${s};
 }
 fn store_state(row: u32, d: u32, e: u32, x: vec4f) {
-  if e < VALUES { put_state(((row * KEYS + d) * VALUES + e) / 4u, x); }
+  ${whole ? "" : "if e >= VALUES { return; }"}
+  put_state(((row * KEYS + d) * VALUES + e) / 4u, x);
 }`;
+}
 
 /** The same, element by element. */
 function elements(valueFirst: boolean): string {

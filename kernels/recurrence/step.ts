@@ -1,61 +1,80 @@
 import { type Binding, constants, declare, type Program } from "../../gpu/program.ts";
+import type { InputSource } from "../shared/rows.ts";
+import { unroll } from "../unroll.ts";
 import { type ChannelConfig, channels } from "./channels.ts";
-import type { Erase } from "./config.ts";
+import { divisorOf } from "./config.ts";
 import { storesOf } from "./states.ts";
+import { slicesOf, stepExchange, type StepTile } from "./step_exchange.ts";
+import { decayOf, eraserOf, erasingRows, hasRowDecays, writingRows } from "./step_rows.ts";
 
 /** What a step must know when it is compiled. */
-export interface StepKernelConfig extends ChannelConfig {
+export interface StepKernelConfig extends ChannelConfig, StepTile {
   readonly initial: boolean;
   readonly final: boolean;
+  /** Where states are read. */
+  readonly stateSource: InputSource;
 }
 
-/** vec4 columns of a workgroup. */
-const COLUMNS = 8;
-
-/** Value channels of a workgroup. */
-export const STEP_COLUMNS: number = 4 * COLUMNS;
-
-/** Invocations of a column, each with every so-many-th row of the state. */
-const SLICES = 8;
-
-/** Bytes of workgroup memory. */
-export function stepBytes({ keyDim, group }: Pick<StepKernelConfig, "keyDim" | "group">): number {
-  return 4 * (4 * keyDim + group * (2 * keyDim + STEP_COLUMNS * SLICES));
+/** Bytes of workgroup memory, where that is how rows reach columns. */
+export function stepBytes(
+  { keyDim, group, lanes }: Pick<StepKernelConfig, "keyDim" | "group" | "lanes">,
+): number {
+  return 4 * (5 + group) * keyDim + 16 * lanes * slicesOf({ exchange: "workgroup" });
 }
 
 /**
  * One token of each sequence: the state streams through, each element read, changed and written once by
  * the one invocation that owns it, in registers for no longer than that.
  *
- * A workgroup has 32 columns of the state of a head. Its invocations first compute the token's key,
- * decays and queries, a channel each, into workgroup memory.
+ * A workgroup has columns of the state of a head. Its invocations compute what each row has of the token
+ * (its key, queries, decay), a row each, and hand it to the columns.
  */
 export function recurrenceStep(config: StepKernelConfig): Program {
-  const { keyDim, valueDim, group, inputs, normalize, initial, erase } = config;
+  const { keyDim, valueDim, group, exchange, lanes } = config;
   const reads = channels(config);
-  const states = storesOf({ ...config, decays: false });
+  const whole = valueDim % (4 * lanes) === 0;
+  const states = storesOf({ ...config, whole, decays: false });
   const bindings: Binding[] = [
     { name: "segments", access: "read", type: "array<vec4u>" },
     ...reads.bindings,
     ...states.bindings,
   ];
+  const slices = slicesOf(config);
   const sizes = {
-    PAIR: erase === "pair",
-    ...{ COLUMNS, SLICES, THREADS: COLUMNS * SLICES },
+    ...{ COLUMNS: lanes, SLICES: slices, THREADS: lanes * slices },
     KEYS: keyDim,
     VALUES: valueDim,
     GROUP: group,
     SUBSTEPS: 1,
   };
+  const code = [
+    constants(sizes),
+    declare(bindings, reads.params),
+    reads.code,
+    states.code,
+    unroll(mainOf(config), sizes),
+  ].join("\n");
+  const subgroups = exchange !== "workgroup";
+  return { label: "recurrence (step)", code, bindings, params: reads.params, subgroups };
+}
+
+function mainOf(config: StepKernelConfig): string {
+  const { inputs, normalize, initial, final, erase } = config;
+  const { memory, before, row, walk, sumOfColumn, sumOfAll } = stepExchange(config);
+  const decay = decayOf(config, row);
   const old = initial ? "load_state(state_row, d, e)" : "vec4f()";
-  const main = /* wgsl */ `
-var<workgroup> key: array<f32, KEYS>;
-var<workgroup> decay: array<f32, KEYS>;
-var<workgroup> eraser: array<f32, ${erase === "none" ? 1 : "KEYS"}>;
-var<workgroup> erased: array<f32, ${erase === "pair" ? "KEYS" : 1}>;
-var<workgroup> query: array<f32, GROUP * KEYS>;
-var<workgroup> norm_terms: array<f32, GROUP * KEYS>;
-var<workgroup> shares: array<vec4f, GROUP * THREADS>;
+  const read = `w += ${row[eraserOf(config)]} * ${erase === "late" ? `${decay} * ` : ""}${old};`;
+  const erasing = /* wgsl */ `
+  // w = p S
+  var w = vec4f();
+  ${walk(erasingRows(config), read)}
+  ${sumOfColumn("w")}
+  ${erase === "pair" ? "" : "if there { v = beta_at(t, head) * (v - w); }"}`;
+  const normalizing = /* wgsl */ `
+    ${sumOfAll("norms[r]")}
+    factor /= ${divisorOf(config, { norm: "norms[r]", token: "t" })};`;
+  return /* wgsl */ `
+${memory}
 
 @compute @workgroup_size(THREADS)
 fn main(@builtin(workgroup_id) tile: vec3u, @builtin(local_invocation_index) lane: u32) {
@@ -64,94 +83,56 @@ fn main(@builtin(workgroup_id) tile: vec3u, @builtin(local_invocation_index) lan
   let t = segment.x;
   let head = tile.y;
   let state_row = segment.z * params.heads + head;
+  let e = 4u * (tile.x * COLUMNS + lane % COLUMNS);
+
   var step = 1.0;
   if there { step = step_at(t, head); }
-  var query_norms = array<f32, GROUP>();
-  for (var r = 0u; r < GROUP; r++) {
+  ${hasRowDecays(config) ? "" : KEPT}
+  @registers var query_norms: array<f32, GROUP>;
+  @registers var norms: array<f32, GROUP>;
+  @unroll for (var r = 0u; r < GROUP; r++) {
     if there { query_norms[r] = query_norm(t, head * GROUP + r); }
   }
-  for (var d = lane; d < KEYS; d += THREADS) {
-    var k = 0.0;
-    var kept = 1.0;
-    if there {
-      k = key_at(t, head, d, step);
-      kept = decay_at(t, head, d, step);
-    }
-    key[d] = k;
-    decay[d] = kept;
-    ${erase === "none" ? "" : ERASERS}
-    let old = get_sums(state_row * KEYS + d);
-    let new_sum = kept * old + k;
-    if tile.x == 0u { put_new_sums(state_row * KEYS + d, new_sum); }
-    for (var r = 0u; r < GROUP; r++) {
-      var q = 0.0;
-      if there { q = query_norms[r] * query_at(t, head * GROUP + r, d); }
-      query[r * KEYS + d] = q;
-      norm_terms[r * KEYS + d] = q * ${inputs.u ? "(old + bonus_at(head, d) * k)" : "new_sum"};
-    }
-  }
-  workgroupBarrier();
-
-  let e = 4u * (tile.x * COLUMNS + lane % COLUMNS);
   var v = vec4f();
   var value_decay = vec4f(1.0);
-  for (var x = 0u; x < 4u; x++) {
+  @unroll for (var x = 0u; x < 4; x++) {
     if there && e + x < VALUES {
       v[x] = value_at(t, head, e + x);
       value_decay[x] = value_decay_at(t, head, e + x);
     }
   }
-  ${erase === "none" ? "" : erasedSum(erase, old)}
-  var o = array<vec4f, GROUP>();
-  for (var d = lane / COLUMNS; d < KEYS; d += SLICES) {
-    let s = ${old};
-    let write = key[d] * v${erase === "pair" ? " + erased[d] * w" : ""};
-    let new_s = decay[d] * s * value_decay + write;
-    store_state(state_row, d, e, new_s);
-    let read = ${inputs.u ? "s + bonus_at(head, d) * write" : "new_s"};
-    for (var r = 0u; r < GROUP; r++) { o[r] += query[r * KEYS + d] * read; }
-  }
-  for (var r = 0u; r < GROUP; r++) { shares[r * THREADS + lane] = o[r]; }
-  workgroupBarrier();
+  ${before}
+  ${erase === "none" ? "" : erasing}
 
-  if lane >= COLUMNS || !there { return; }
-  for (var r = 0u; r < GROUP; r++) {
-    var sum = vec4f();
-    for (var i = lane; i < THREADS; i += COLUMNS) { sum += shares[r * THREADS + i]; }
+  @registers var o: array<vec4f, GROUP>;
+  ${
+    walk(
+      writingRows(config),
+      /* wgsl */ `
+    let s = ${old};
+    let write = ${row.key} * v${erase === "pair" ? ` + ${row.erased} * w` : ""};
+    let new_s = ${decay} * s * value_decay + write;
+    ${final ? "store_state(state_row, d, e, new_s);" : ""}
+    let read = ${inputs.u ? `s + ${row.bonus} * write` : "new_s"};
+    @unroll for (var r = 0u; r < GROUP; r++) { o[r] += ${row.query} * read; }`,
+    )
+  }
+
+  @unroll for (var r = 0u; r < GROUP; r++) {
     var factor = params.scale;
-    ${normalize ? NORMALIZE : ""}
-    for (var x = 0u; x < 4u; x++) {
-      if e + x < VALUES { finish(t, head, r, e + x, factor * sum[x], v[x]); }
+    ${sumOfColumn("o[r]")}
+    ${normalize ? normalizing : ""}
+    if there && lane < COLUMNS {
+      @unroll for (var x = 0u; x < 4; x++) {
+        if e + x < VALUES { finish(t, head, r, e + x, factor * o[r][x], v[x]); }
+      }
     }
   }
 }
 `;
-  const code = [constants(sizes), declare(bindings, reads.params), reads.code, states.code, main]
-    .join("\n");
-  return { label: "recurrence (step)", code, bindings, params: reads.params, subgroups: false };
 }
 
-const NORMALIZE = /* wgsl */ `
-    var norm = 0.0;
-    for (var d = 0u; d < KEYS; d++) { norm += norm_terms[r * KEYS + d]; }
-    factor /= params.scale * norm + params.eps;`;
-
-const ERASERS = /* wgsl */ `
-    eraser[d] = 0.0;
-    if there { eraser[d] = erase_at(t, head, d, step); }
-    if PAIR && there { erased[d] = erased_at(t, head, d); }`;
-
-/** w = p S of the own columns: the shares of all rows, added up by each invocation. */
-function erasedSum(erase: Erase, old: string): string {
-  return /* wgsl */ `
-  var share = vec4f();
-  for (var d = lane / COLUMNS; d < KEYS; d += SLICES) {
-    share += eraser[d] * ${erase === "late" ? "decay[d] * " : ""}${old};
-  }
-  shares[lane] = share;
-  workgroupBarrier();
-  var w = vec4f();
-  for (var i = lane % COLUMNS; i < THREADS; i += COLUMNS) { w += shares[i]; }
-  workgroupBarrier();
-  ${erase === "pair" ? "" : "if there { v = beta_at(t, head) * (v - w); }"}`;
-}
+/** The decay of all rows. */
+const KEPT = /* wgsl */ `
+  var kept = 1.0;
+  if there { kept = decay_at(t, head, 0u, step); }`;

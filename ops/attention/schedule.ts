@@ -170,7 +170,8 @@ function subgroupSchedules(problem: AttentionProblem, device: PlanDevice): Subgr
   const valid = [8, 4, 3, 2, 1].filter((rows) =>
     rows === 1 || (text(rows) <= TEXT_LIMIT && rows * columns <= REGISTER_BUDGET)
   );
-  const comfortable = valid.filter((rows) => rows <= 3 && text(rows) <= TEXT_COMFORT);
+  const comfortable = valid.filter((rows) => rows <= 3 && text(rows) <= TEXT_COMFORT)
+    .toSorted((a, b) => costOf(a, lanes, problem) - costOf(b, lanes, problem));
   const ordered = [...new Set([...comfortable, ...valid.toReversed()])];
   return sources(problem, device).flatMap((source) =>
     exchanges.flatMap((exchange) =>
@@ -178,6 +179,16 @@ function subgroupSchedules(problem: AttentionProblem, device: PlanDevice): Subgr
     )
   );
 }
+
+/** What a query costs at so many rows a lane: a share of the loads, and what tiles waste of a block. */
+function costOf(rows: number, lanes: number, { keys }: AttentionProblem): number {
+  const tile = lanes * rows;
+  const block = keys.kind === "blocks" ? keys.queryBlock : tile;
+  return (1 + LOADS / rows) * Math.ceil(block / tile) * tile / block;
+}
+
+/** The loads of a key tile, in units of what one row of queries multiplies with it. */
+const LOADS = 0.35;
 
 /** The best first, where they fit. */
 const TILES: readonly WorkgroupTile[] = [

@@ -8,7 +8,7 @@ import { copied, copyState, scratchState } from "./states.ts";
 /** Records a planned call: each round finds the states that the one before left. */
 export function launchRecurrence(operation: Operation, call: RecurrenceCall): void {
   const { problem, plan, tensors } = call;
-  const inputs = textureInputs(operation, call);
+  const inputs = { ...textureInputs(operation, call), ...textureState(operation, call) };
   const carried = tensors.final ??
     (plan.rounds.length > 1 ? scratchState(operation, problem) : null);
   if (tensors.initial && carried && tensors.initial.s !== carried.s) {
@@ -23,6 +23,19 @@ export function launchRecurrence(operation: Operation, call: RecurrenceCall): vo
     if (round.chunks === null) launchWalk(operation, call, inputs, round.pieces, states);
     else launchChunks(operation, call, inputs, round, states);
   });
+}
+
+/** Copies the states that a step finds into a texture, where its schedule reads from there. */
+function textureState(
+  operation: Operation,
+  { problem, plan, tensors }: RecurrenceCall,
+): Textures {
+  const { schedule } = plan;
+  const state = tensors.initial?.s;
+  if (schedule.kind !== "step" || schedule.source === "buffer" || !state) return {};
+  const { bounds, heads, keyDim, valueDim } = problem;
+  const texels = (bounds.length - 1) * heads * keyDim * valueDim / 4;
+  return { initialState: operation.texture(state, texels, "rgba32float") };
 }
 
 /** The chunks of a round: what each adds, what each finds, what each gives. */

@@ -14,7 +14,7 @@ import {
 } from "../../kernels/recurrence/inputs.ts";
 import { columnsOfWorkgroup, recurrenceLoop } from "../../kernels/recurrence/loop.ts";
 import { NAIVE_THREADS, naiveRecurrence } from "../../kernels/recurrence/naive.ts";
-import { recurrenceStep, STEP_COLUMNS } from "../../kernels/recurrence/step.ts";
+import { recurrenceStep } from "../../kernels/recurrence/step.ts";
 import type { LoopPass } from "../../kernels/recurrence/pass.ts";
 import { aligned } from "../../kernels/shared/rows.ts";
 import { type Bound, boundRows, texture } from "../attention/bind.ts";
@@ -153,7 +153,7 @@ function inputParams({ inputs }: RecurrenceProblem): Record<string, number> {
 /** Value channels of a workgroup. */
 function columnsOf(schedule: RecurrenceSchedule): number {
   if (schedule.kind === "tiled") return 4 * columnsOfWorkgroup(schedule);
-  return schedule.kind === "step" ? STEP_COLUMNS : NAIVE_THREADS;
+  return schedule.kind === "step" ? 4 * schedule.lanes : NAIVE_THREADS;
 }
 
 function programOf(
@@ -162,18 +162,22 @@ function programOf(
   pass: LoopPass,
 ): Program {
   const { elem, dim, keyDim, valueDim, qHeads, heads, gate, featureMap, softplus } = problem;
-  const { normalize, reverse, valueFirst, gateForm, erase, betaForm, l2norm, substeps } = problem;
+  const { normalize, divisor, reverse, valueFirst, gateForm, erase, betaForm, l2norm, substeps } =
+    problem;
   const stored = Object.entries(problem.inputs).map(([name, { elem }]) => [name, elem]);
   const config: RecurrenceConfig = {
     ...{ elem, dim, keyDim, valueDim, gate, featureMap, softplus },
-    ...{ normalize, reverse, valueFirst, gateForm, erase, betaForm, l2norm, substeps },
+    ...{ normalize, divisor, reverse, valueFirst, gateForm, erase, betaForm, l2norm, substeps },
     inputs: Object.fromEntries(stored),
     group: Math.max(1, qHeads / heads),
     source: schedule.kind === "tiled" ? schedule.source : "buffer",
   };
   if (schedule.kind !== "tiled") {
-    const { source: _source, ...plain } = config;
-    return programs[schedule.kind]({ ...plain, initial: pass.initial, final: pass.final });
+    const { source: _source, ...rest } = config;
+    const plain = { ...rest, initial: pass.initial, final: pass.final };
+    if (schedule.kind === "naive") return programs.naive(plain);
+    const { exchange, lanes, source: stateSource } = schedule;
+    return programs.step({ ...plain, exchange, lanes, stateSource });
   }
   const { exchange, lanes, columns, tokens } = schedule;
   return programs.loop({ ...config, ...pass, ...{ exchange, lanes, columns, tokens } });

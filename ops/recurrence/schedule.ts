@@ -2,13 +2,14 @@ import { hasBlocks } from "../../kernels/recurrence/blocks.ts";
 import type { LoopTile } from "../../kernels/recurrence/loop.ts";
 import type { InputSource } from "../../kernels/shared/rows.ts";
 import { stepBytes } from "../../kernels/recurrence/step.ts";
+import type { StepTile } from "../../kernels/recurrence/step_exchange.ts";
 import { inputSources, type PlanDevice } from "../attention/schedule.ts";
 import type { RecurrenceProblem } from "./problem.ts";
 
 /** How a recurrence is laid out; {@linkcode recurrenceSchedules} lists those that fit. */
 export type RecurrenceSchedule =
   | TiledRecurrence
-  | { readonly kind: "step" } // the state streams through: sequences of at most one token
+  | StepRecurrence
   | { readonly kind: "naive" };
 
 /** State in registers, tokens handed round. */
@@ -19,12 +20,21 @@ export interface TiledRecurrence extends LoopTile {
   readonly source: InputSource;
 }
 
+/** The state streams through: sequences of at most one token. */
+export interface StepRecurrence extends StepTile {
+  /** Discriminates. */
+  readonly kind: "step";
+  /** Where states are read. */
+  readonly source: InputSource;
+}
+
 /** vec4 registers of the state of an invocation. */
 const STATE_BUDGET = 256;
 
 /** The name of a schedule, as the command line prints and takes it. */
 export function recurrenceScheduleName(schedule: RecurrenceSchedule): string {
-  if (schedule.kind !== "tiled") return schedule.kind;
+  if (schedule.kind === "naive") return schedule.kind;
+  if (schedule.kind === "step") return `step-${schedule.exchange}-${schedule.source}`;
   const { exchange, lanes, columns, source } = schedule;
   return `${exchange}-${lanes}x${columns}-${source}`;
 }
@@ -37,18 +47,37 @@ export function recurrenceSchedules(
   const subgroup = subgroupSchedules(problem, device);
   const workgroup = workgroupSchedules(problem, device);
   const tiled = device.adapter.software ? [...subgroup, ...workgroup] : [...workgroup, ...subgroup];
-  const step = fitsStep(problem, device) ? [{ kind: "step" } as const] : [];
-  return [...step, ...tiled, { kind: "naive" }];
+  return [...stepSchedules(problem, device), ...tiled, { kind: "naive" }];
 }
 
-/** Whether no sequence has more than a token, whose rows fit workgroup memory. */
-function fitsStep(
-  { mode, bounds, keyDim, qHeads, heads }: RecurrenceProblem,
-  { limits }: PlanDevice,
-): boolean {
-  const bytes = stepBytes({ keyDim, group: Math.max(1, qHeads / heads) });
-  return mode !== "chunk" && bounds.every((bound, n) => n === 0 || bound - bounds[n - 1] <= 1) &&
-    bytes <= limits.maxComputeWorkgroupStorageSize;
+/** vec4 columns of a step that hands rows through workgroup memory. */
+const STEP_COLUMNS = 8;
+
+/** Steps, where no sequence has more than a token. */
+function stepSchedules(problem: RecurrenceProblem, device: PlanDevice): StepRecurrence[] {
+  const { mode, bounds, keyDim, qHeads, heads } = problem;
+  const { adapter: { driver, software }, features, limits } = device;
+  const short = bounds.every((bound, n) => n === 0 || bound - bounds[n - 1] <= 1);
+  if (mode === "chunk" || !short) return [];
+  const rows = { keyDim, group: Math.max(1, qHeads / heads), lanes: STEP_COLUMNS };
+  const workgroup: StepRecurrence[] = stepBytes(rows) <= limits.maxComputeWorkgroupStorageSize
+    ? [{ kind: "step", exchange: "workgroup", lanes: STEP_COLUMNS, source: "buffer" }]
+    : [];
+  const lanes = features.subgroups?.size;
+  if (lanes === undefined) return workgroup;
+  // llvmpipe shuffles 8 lanes in one instruction, other numbers lane by lane
+  const exchange = driver === "llvmpipe" && lanes !== 8 ? "broadcast" : "shuffle";
+  const subgroup = stateSources(problem, device).map((source): StepRecurrence => ({
+    ...{ kind: "step", exchange, lanes, source },
+  }));
+  return software ? [...subgroup, ...workgroup] : [...workgroup, ...subgroup];
+}
+
+/** Where states may be read that are there, as rows of value channels. */
+function stateSources(problem: RecurrenceProblem, device: PlanDevice): InputSource[] {
+  const { bounds, heads, keyDim, valueDim, initial, valueFirst } = problem;
+  const rows = (bounds.length - 1) * heads * keyDim;
+  return inputSources({ rows, widths: [valueDim], copyable: initial && !valueFirst }, device);
 }
 
 function subgroupSchedules(problem: RecurrenceProblem, device: PlanDevice): TiledRecurrence[] {
@@ -119,7 +148,7 @@ export function chooseRecurrenceSchedule(
   if (schedule === null) return valid[0];
   const found = valid.find((candidate) =>
     recurrenceScheduleName(candidate) === schedule ||
-    (candidate.kind === "tiled" && candidate.exchange === schedule)
+    (candidate.kind === "tiled" ? candidate.exchange : candidate.kind) === schedule
   );
   if (found !== undefined) return found;
   throw new RangeError(
