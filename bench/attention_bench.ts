@@ -1,4 +1,4 @@
-// Wall time of one call and its wait, the naive kernel as the baseline of each group: `deno bench`.
+// Wall time of one call and its wait, the naive kernel as each group's baseline: `deno task bench`.
 // Kernel times alone, and shares of the adapter's ceilings, come from `tessera profile`.
 import { type AttentionCase, caseName, loadCase } from "../cli/attention_case.ts";
 import { requestGpu } from "../mod.ts";

@@ -1,4 +1,4 @@
-// Wall time of one call and its wait, the naive kernel as the baseline of each group: `deno bench`.
+// Wall time of one call and its wait, the naive kernel as each group's baseline: `deno task bench`.
 // Times of the kernels alone, and of dense attention on the same tokens, come from
 // `tessera profile neighborhoodAttention`.
 import {

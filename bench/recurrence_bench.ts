@@ -1,4 +1,4 @@
-// Wall time of one call and its wait, the naive kernel as the baseline of each group: `deno bench`.
+// Wall time of one call and its wait, the naive kernel as each group's baseline: `deno task bench`.
 // Times of the kernels alone come from `tessera profile simpleGla`.
 import { convWorkload } from "../cli/conv_workload.ts";
 import { hgrnWorkload } from "../cli/hgrn_workload.ts";

@@ -7,7 +7,7 @@ import {
   type RecurrenceConfig,
   stepCode,
 } from "./config.ts";
-import { featureCode, taylorTerms } from "./features.ts";
+import { featureCode } from "./features.ts";
 import { elementReaders, type Parts } from "./inputs.ts";
 
 /** The description of the mathematics, read element by element from buffers. */
@@ -137,17 +137,27 @@ fn finish(t: u32, head: u32, r: u32, e: u32, o: f32, v: f32) {
 function rowFeatures({ featureMap, dim }: ChannelConfig, name: string): string {
   const head = `fn feature_${name}(row: u32, d: u32) -> f32 {`;
   if (featureMap !== "taylor2") return `${head} return feature(element_${name}(row, d)); }`;
-  const terms = taylorTerms(dim).map(({ i, j, square }) => `vec3u(${i}u, ${j}u, ${+square}u)`);
   return /* wgsl */ `
-/// Channels of which feature d is the product; number ${dim} is the constant 1.
-var<private> terms_${name}: array<vec3u, KEYS> = array<vec3u, KEYS>(${terms.join(", ")});
+/// The first pair of channels i < j, of all of them in order, whose smaller one is i.
+fn first_pair_${name}(i: u32) -> u32 { return i * (2u * ${dim}u - i - 1u) / 2u; }
+/// Channels of which feature d is the product (taylorTerms); number ${dim} is the constant 1.
+fn channels_${name}(d: u32) -> vec2u {
+  if d <= ${dim}u { return vec2u(select(d - 1u, ${dim}u, d == 0u), ${dim}u); }
+  if d <= 2u * ${dim}u { return vec2u(d - 1u - ${dim}u); }
+  let n = d - 1u - 2u * ${dim}u; // of the pairs
+  let width = f32(2u * ${dim}u - 1u);
+  var i = u32((width - sqrt(max(width * width - 8.0 * f32(n), 0.0))) / 2.0);
+  if n < first_pair_${name}(i) { i--; } // where the root was rounded
+  if n >= first_pair_${name}(i + 1u) { i++; }
+  return vec2u(i, n - first_pair_${name}(i) + i + 1u);
+}
 fn channel_${name}(row: u32, i: u32) -> f32 {
   if i == ${dim}u { return 1.0; }
   return params.feature_scale * element_${name}(row, i);
 }
 ${head}
-  let term = terms_${name}[d];
-  let x = channel_${name}(row, term.x) * channel_${name}(row, term.y);
-  return select(x, INV_SQRT2 * x, term.z == 1u);
+  let c = channels_${name}(d);
+  let x = channel_${name}(row, c.x) * channel_${name}(row, c.y);
+  return select(x, INV_SQRT2 * x, c.x == c.y && d > 0u);
 }`;
 }

@@ -40,7 +40,7 @@ export interface TaylorTerm {
 }
 
 /** The second-order Taylor series of exp: φ(x) · φ(y) = 1 + x · y + (x · y)² / 2. */
-export function taylorTerms(dim: number): TaylorTerm[] {
+function taylorTerms(dim: number): TaylorTerm[] {
   const channels = Array.from({ length: dim }, (_, i) => i);
   const term = (i: number, j: number): TaylorTerm => ({ i, j, square: i === j && i < dim });
   return [
