@@ -3,6 +3,7 @@ import { requestGpu } from "../gpu/request.ts";
 import { attentionGroups, type CaseGroup, randomGroup } from "./cases.ts";
 import { caseName, checkCase } from "./attention_case.ts";
 import { checkedSchedules } from "./attention_flags.ts";
+import { cacheGroup } from "./cache_cases.ts";
 import { type Arguments, type Command, EXIT, UsageError } from "./command.ts";
 import { convGroup } from "./conv_cases.ts";
 import { FAMILIES, FAST_WEIGHTS } from "./families.ts";
@@ -43,7 +44,7 @@ const OPERATORS = [
   ...Object.keys(FAMILIES),
   ...Object.keys(FAST_WEIGHTS),
   ...["linearAttentionFull", "scan", "hgrn", "logCumsumExp", "softmaxScan", "selectiveScan"],
-  ...["logLinearAttention", "causalConv1d", "rope"],
+  ...["logLinearAttention", "causalConv1d", "rope", "appendToCache"],
   ...["poolTokens", "selectTopK", "selectTopP", "selectThreshold", "argSort", "gatherTokens"],
   "assignCentroids",
   "platform",
@@ -125,6 +126,7 @@ function chooseWork(selection: Selection, gpu: Gpu): CheckGroup[] {
     logLinearGroup(selection),
     convGroup(selection),
     ropeGroup(selection),
+    cacheGroup(selection),
     poolGroup(selection),
     ...selectGroups(selection),
   ].filter(({ operator, items }) => operators.includes(operator) && items.length > 0);

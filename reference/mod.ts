@@ -41,6 +41,7 @@
  */
 
 export * from "./attention.ts";
+export { type AppendOptions, type AppendResult, appendToCache, type KvCache } from "./cache.ts";
 export * from "./clusters.ts";
 export * from "./merge.ts";
 export {

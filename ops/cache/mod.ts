@@ -15,6 +15,7 @@ import {
   type KvCache,
 } from "./problem.ts";
 
+export { countInvalidPages, type InvalidPagesOptions } from "./outside.ts";
 export type { AppendOptions, KvCache } from "./problem.ts";
 
 const programs = {

@@ -33,6 +33,10 @@ import { fastWalk } from "../../kernels/fast_weights/walk.ts";
 import { type HookType, parseHook } from "../../kernels/hooks/hook.ts";
 import { naiveNeighborhood } from "../../kernels/neighborhood/naive.ts";
 import type { NeighborhoodConfig } from "../../kernels/neighborhood/pattern.ts";
+import { appendTokens } from "../../kernels/cache/append.ts";
+import { keepTokens } from "../../kernels/cache/keep.ts";
+import { lengthen } from "../../kernels/cache/lengthen.ts";
+import { countOutside } from "../../kernels/cache/outside.ts";
 import { poolBlocks } from "../../kernels/pool/tokens.ts";
 import { type CarryConfig, recurrenceCarry } from "../../kernels/recurrence/carry.ts";
 import { recurrenceCarryMatrix } from "../../kernels/recurrence/carry_matrix.ts";
@@ -1023,5 +1027,19 @@ Deno.test("centroidScores() and centroidRound() compile under Tint with every st
       )
     ),
     ...(["clear", "ask", "take"] as const).map((pass) => centroidRound({ pass })),
+  ]);
+});
+
+Deno.test("appendTokens(), keepTokens() and countOutside() compile under Tint", async () => {
+  await assertCompiles([
+    ...ELEMS.flatMap((elem) =>
+      [8, 5].flatMap((width) => [
+        ...[false, true].flatMap((paged) =>
+          [false, true].map((ring) => appendTokens({ elem, width, paged, ring }))
+        ),
+        ...(["gather", "put"] as const).map((pass) => keepTokens({ elem, width, pass })),
+      ])
+    ),
+    ...[lengthen(), countOutside({ lengths: false }), countOutside({ lengths: true })],
   ]);
 });

@@ -1,9 +1,11 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
+import { CACHE_CASES, cacheCaseName, differences } from "../../cli/cache_cases.ts";
 import { Random } from "../../cli/random.ts";
 import {
   appendToCache,
   attention,
   compactCache,
+  countInvalidPages,
   type KvCache,
   requestGpu,
   type Tensor,
@@ -20,13 +22,6 @@ function theGpu() {
 
 /** B, S, Hkv and the tokens of a page. */
 const [BATCH, ROOM, HEADS, PAGE] = [2, 16, 3, 4];
-const PAGES = [3, 1, 7, 0, 2, 5, 4, 6];
-
-/** What a row of a batch entry holds, and how many tokens there have been. */
-interface Model {
-  readonly rows: Float64Array[];
-  readonly lengths: number[];
-}
 
 function emptyCache(dtype: "f32" | "f16", width: number, paged: boolean): KvCache {
   const gpu = theGpu();
@@ -34,74 +29,21 @@ function emptyCache(dtype: "f32" | "f16", width: number, paged: boolean): KvCach
   const shape = paged ? [BATCH * ROOM / PAGE, PAGE, HEADS, width] : [BATCH, ROOM, HEADS, width];
   const tensor = () =>
     gpu.tensor(dtype === "f16" ? new Float16Array(size) : new Float32Array(size), shape);
+  const pages = Int32Array.of(3, 1, 7, 0, 2, 5, 4, 6);
   return {
     ...{ k: tensor(), v: tensor(), lengths: gpu.tensor(Int32Array.of(0, 5), [BATCH]) },
-    ...(paged && { pageTable: gpu.tensor(Int32Array.from(PAGES), [BATCH, ROOM / PAGE]) }),
+    ...(paged && { pageTable: gpu.tensor(pages, [BATCH, ROOM / PAGE]) }),
   };
 }
 
-/** Appends to a cache and to its model. */
-function append(
-  cache: KvCache,
-  { rows, lengths }: Model,
-  tokens: number,
-  { first, ring, sinks }: { first: number; ring: boolean; sinks: number },
-): void {
-  const [width, { dtype }] = [cache.k.shape[3] * HEADS, cache.k];
-  const size = BATCH * tokens * width;
-  const data = Float32Array.from({ length: size }, (_, i) => (first + i) % 2000); // exact in f16
-  const shape = [BATCH, tokens, HEADS, cache.k.shape[3]];
-  using x = theGpu().tensor(dtype === "f16" ? new Float16Array(data) : data, shape);
-  appendToCache(cache, x as Tensor<"f32">, x as Tensor<"f32">, { ring, sinks });
-  for (let b = 0; b < BATCH; b++) {
-    for (let t = 0; t < tokens; t++) {
-      const n = lengths[b] + t;
-      if (n >= ROOM && !ring) continue;
-      const place = n < ROOM ? n : sinks + (n - sinks) % (ROOM - sinks);
-      const from = (b * tokens + t) * width;
-      rows[b].set(data.subarray(from, from + width), place * width);
-    }
-    lengths[b] += tokens;
-  }
-}
-
-for (const dtype of ["f32", "f16"] as const) {
-  for (const paged of [false, true]) {
-    for (const [ring, sinks] of [[false, 0], [true, 0], [true, 3]] as const) {
-      const kind = `${dtype}, ${paged ? "pages" : "rows"}, ${
-        ring ? `a ring with ${sinks} sinks` : "no ring"
-      }`;
-      Deno.test({
-        name: `appendToCache() writes behind what is there: ${kind}`,
-        ignore,
-        async fn() {
-          for (const width of [4, 5]) {
-            const cache = emptyCache(dtype, width, paged);
-            const rows = [0, 1].map(() => new Float64Array(ROOM * HEADS * width));
-            const model: Model = { rows, lengths: [0, 5] };
-            let first = 1;
-            for (const tokens of [3, 1, 0, 9, 1, 5, 20, 1]) {
-              append(cache, model, tokens, { first, ring, sinks });
-              first += 1000;
-            }
-            const row = HEADS * width;
-            const stored = [await cache.k.read(), await cache.v.read()];
-            for (let b = 0; b < BATCH; b++) {
-              for (let place = 0; place < ROOM; place++) {
-                const page = PAGES[(b * ROOM + place) / PAGE | 0];
-                const at = row * (paged ? page * PAGE + place % PAGE : b * ROOM + place);
-                const expected = model.rows[b].subarray(place * row, (place + 1) * row);
-                for (const data of stored) {
-                  assertEquals([...data.subarray(at, at + row)], [...expected]);
-                }
-              }
-            }
-            assertEquals([...await cache.lengths.read()], model.lengths);
-          }
-        },
-      });
-    }
-  }
+for (const c of CACHE_CASES) {
+  Deno.test({
+    name: `appendToCache() writes behind what is there: ${cacheCaseName(c)}`,
+    ignore,
+    async fn() {
+      assertEquals(await differences(theGpu(), c), 0);
+    },
+  });
 }
 
 Deno.test({
@@ -180,6 +122,23 @@ Deno.test({
   },
 });
 
+Deno.test({
+  name: "countInvalidPages() counts the entries that are used and name no page",
+  ignore,
+  async fn() {
+    const gpu = theGpu();
+    const table = Int32Array.from({ length: 3 * 100 }, (_, i) => i % 7 === 0 ? -1 - i : i % 50);
+    const pageTable = gpu.tensor(table, [3, 100]);
+    const lengths = gpu.tensor(Int32Array.of(0, 161, 100_000), [3]);
+    const wanted = (row: number, used: number): number =>
+      table.subarray(row * 100, row * 100 + used).filter((page) => page < 0 || page >= 40).length;
+    const all = await countInvalidPages(pageTable, { pages: 40 }).read();
+    assertEquals([...all], [0, 1, 2].map((row) => wanted(row, 100)));
+    const some = await countInvalidPages(pageTable, { pages: 40, lengths, pageSize: 4 }).read();
+    assertEquals([...some], [0, wanted(1, 41), wanted(2, 100)]);
+  },
+});
+
 /** Tests that a call throws exactly this. */
 function testRefusal(name: string, call: () => unknown, message: string): void {
   Deno.test({
@@ -241,4 +200,12 @@ testRefusal(
   "compactCache() with lists of another batch",
   () => compactCache(emptyCache("f32", 4, false), theGpu().tensor(Int32Array.of(0, 1), [1, 2])),
   "Cannot compact a cache as indices must be [B, M] or [B, H, M] with B = 2, H a divisor of 3 and M <= 16: indices is [1,2]",
+);
+testRefusal(
+  "countInvalidPages() of no number of pages",
+  () =>
+    countInvalidPages(theGpu().tensor(Int32Array.of(0), [1, 1]), {
+      pages: -1,
+    }),
+  "Cannot count invalid pages as pages must be an integer >= 0: pages is -1",
 );
