@@ -89,7 +89,7 @@ fn main(@builtin(global_invocation_id) at: vec3u) {
     s += q_d * element_k(kv_row(b, j, h / params.group), d);
   }
   scores[(at.z * params.q_len + t) * params.kv_len + j] =
-    score(s, true, b, h, Query(t), KeyTile(j, params.kv_len), 0u);
+    score(s, true, b, h, Query(t), KeyTile(j, params.kv_len, 0, 0u), 0u);
 }
 `;
 
