@@ -1,7 +1,8 @@
 import type { Gpu } from "../gpu/device.ts";
 import type { Tensor } from "../gpu/tensor.ts";
 import { attention } from "../ops/attention/mod.ts";
-import type { AttentionOptions, AttentionWindow } from "../ops/attention/problem.ts";
+import type { AttentionOptions } from "../ops/attention/problem.ts";
+import type { AttentionWindow } from "../ops/attention/window.ts";
 import type { AttentionSchedule } from "../ops/attention/schedule.ts";
 import type { AttentionSizes } from "../ops/attention/sizes.ts";
 import { attention as reference, type WeighedAttention } from "../reference/mod.ts";

@@ -1,5 +1,5 @@
 import type { Gpu } from "../gpu/device.ts";
-import type { AttentionWindow } from "../ops/attention/problem.ts";
+import type { AttentionWindow } from "../ops/attention/window.ts";
 import { attentionProblemOf } from "../ops/attention/problem.ts";
 import { attentionSchedules, scheduleName } from "../ops/attention/schedule.ts";
 import type { AttentionCase } from "./attention_case.ts";

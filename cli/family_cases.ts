@@ -1,9 +1,9 @@
 import { lightningSlopes } from "../ops/recurrence/mod.ts";
 import { FAMILIES } from "./families.ts";
-import { checkFamily, type FamilyCase, familyCaseName } from "./family_case.ts";
-import { caseItems, type CheckGroup, type CheckSelection } from "./outcome.ts";
+import type { FamilyCase } from "./family_case.ts";
+import { groupsOfFamilies } from "./family_groups.ts";
+import type { CheckGroup, CheckSelection } from "./outcome.ts";
 import { Random } from "./random.ts";
-import { RECURRENCE_TOLERANCE } from "./recurrence_case.ts";
 
 type Part = Partial<FamilyCase>;
 
@@ -170,17 +170,14 @@ const STEPS: Part = { batch: 2, length: 40, steps: 4, sequence: CHUNK };
 
 /** The named recurrences, against the oracles of the same names. */
 export function familyGroups(selection: CheckSelection): CheckGroup[] {
-  return Object.keys(FAMILIES).flatMap((family) =>
-    Object.entries(partsOf(family, selection)).map(([group, parts]) => ({
-      operator: family,
-      group,
-      items: caseItems(parts.map((part) => caseOf(family, part)), selection, {
-        nameOf: familyCaseName,
-        tolerance: RECURRENCE_TOLERANCE,
-        errorOf: checkFamily,
-      }),
-    }))
-  );
+  const casesOf = (family: string): Record<string, FamilyCase[]> =>
+    Object.fromEntries(
+      Object.entries(partsOf(family, selection)).map(([group, parts]) => [
+        group,
+        parts.map((part) => caseOf(family, part)),
+      ]),
+    );
+  return groupsOfFamilies(Object.keys(FAMILIES), casesOf, selection);
 }
 
 /** The cases of a family by group. */

@@ -1,8 +1,8 @@
 import { FAST_WEIGHTS } from "./families.ts";
-import { checkFamily, type FamilyCase, familyCaseName } from "./family_case.ts";
-import { caseItems, type CheckGroup, type CheckSelection } from "./outcome.ts";
+import type { FamilyCase } from "./family_case.ts";
+import { groupsOfFamilies } from "./family_groups.ts";
+import type { CheckGroup, CheckSelection } from "./outcome.ts";
 import { Random } from "./random.ts";
-import { RECURRENCE_TOLERANCE } from "./recurrence_case.ts";
 
 type Part = Partial<FamilyCase>;
 
@@ -75,17 +75,14 @@ const OWN: Readonly<Record<string, readonly Part[]>> = {
 
 /** Weights that learn, against the oracles of the same names. */
 export function fastWeightsGroups(selection: CheckSelection): CheckGroup[] {
-  return Object.keys(FAST_WEIGHTS).flatMap((family) =>
-    Object.entries(partsOf(family, selection)).map(([group, parts]) => ({
-      operator: family,
-      group,
-      items: caseItems(parts.map((part) => caseOf(family, part)), selection, {
-        nameOf: familyCaseName,
-        tolerance: RECURRENCE_TOLERANCE,
-        errorOf: checkFamily,
-      }),
-    }))
-  );
+  const casesOf = (family: string): Record<string, FamilyCase[]> =>
+    Object.fromEntries(
+      Object.entries(partsOf(family, selection)).map(([group, parts]) => [
+        group,
+        parts.map((part) => caseOf(family, part)),
+      ]),
+    );
+  return groupsOfFamilies(Object.keys(FAST_WEIGHTS), casesOf, selection);
 }
 
 /** The cases of a rule by group. */

@@ -1,4 +1,4 @@
-import type { AttentionWindow } from "../ops/attention/problem.ts";
+import type { AttentionWindow } from "../ops/attention/window.ts";
 import type { AttentionSizes } from "../ops/attention/sizes.ts";
 import type { MaskHook, ScoreHook } from "../reference/mod.ts";
 import type { HookPair, WeightPair } from "./hook_pairs.ts";

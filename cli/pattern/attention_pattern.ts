@@ -1,4 +1,4 @@
-import type { AttentionWindow, Band } from "../../ops/attention/problem.ts";
+import type { AttentionWindow, Band } from "../../ops/attention/window.ts";
 import { type HookTexts, oneLine, oracleHooks } from "../attention_hooks.ts";
 import { blockShading } from "./block_shading.ts";
 import { matrixPanel } from "./matrix.ts";

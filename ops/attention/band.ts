@@ -1,14 +1,9 @@
 import type { GpuLimits } from "../../gpu/limits.ts";
+import { keysOfPart } from "./parts.ts";
 import type { AttentionProblem } from "./problem.ts";
+import { runsConfig, runsParams } from "./runs.ts";
 import type { AttentionSchedule } from "./schedule.ts";
-import {
-  keysOfBinding,
-  keysOfTile,
-  length,
-  queriesOfTile,
-  tilesOfLoop,
-  type TokenPlan,
-} from "./tokens.ts";
+import { headsOfRow, keysOfBinding, length, queriesOfTile, type TokenPlan } from "./tokens.ts";
 
 /** Tokens in a row, of which a query sees all or a band. */
 export function bandTokens(
@@ -16,17 +11,14 @@ export function bandTokens(
   schedule: AttentionSchedule,
   limits: GpuLimits,
 ): TokenPlan {
-  const { kvLen, band } = problem;
-  // split packs the queries of a group of heads into one row of workgroups
-  const group = schedule.kind === "split" ? problem.heads / problem.kvHeads : 1;
+  const { kvLen } = problem;
+  const group = headsOfRow(problem, schedule);
   const tile = queriesOfTile(schedule);
-  const { parts, partKeys } = divideKeys(problem, schedule, limits);
+  const most = keysOfBinding(problem, schedule, limits);
+  const partKeys = keysOfPart(problem, schedule, limits, { keys: kvLen, most });
+  const parts = Math.max(1, Math.ceil(kvLen / partKeys));
   return {
-    pattern: {
-      ...{ kind: "band", banded: band !== null },
-      descending: problem.weight.rule === "stick",
-      hooked: problem.hooks.masks.length > 0,
-    },
+    pattern: { kind: "band", ...runsConfig(problem) },
     parts,
     queryStep: 1,
     queryTiles: (queries) => Math.ceil(length(queries) * group / tile),
@@ -37,25 +29,8 @@ export function bandTokens(
     additional: () => [0, 0],
     pairs: (slice) => length(slice.queries) * Math.min(kvLen, length(slice.parts) * partKeys),
     params: (slice) => ({
-      t0: slice.queries[0],
-      t1: slice.queries[1],
+      ...runsParams(problem, slice.queries),
       partKeys,
-      bandLo: band?.lo ?? 0,
-      bandHi: band?.hi ?? 0,
     }),
   };
-}
-
-function divideKeys(
-  problem: AttentionProblem,
-  schedule: AttentionSchedule,
-  limits: GpuLimits,
-): { parts: number; partKeys: number } {
-  const { kvLen } = problem;
-  const looped = keysOfTile(schedule) * tilesOfLoop(schedule, problem, limits);
-  const bound = keysOfBinding(problem, schedule, limits);
-  const longest = Math.max(1, Math.floor(Math.min(looped, bound)));
-  const wanted = schedule.kind === "split" ? schedule.parts : 1;
-  const partKeys = Math.max(1, Math.min(longest, Math.ceil(kvLen / wanted)));
-  return { parts: Math.max(1, Math.ceil(kvLen / partKeys)), partKeys };
 }

@@ -1,9 +1,16 @@
 import type { GpuLimits } from "../../gpu/limits.ts";
 import type { BlockKeys } from "./key_layout.ts";
-import { partOf } from "./parts.ts";
+import { checkBound, keysOfPart } from "./parts.ts";
 import type { AttentionProblem } from "./problem.ts";
 import type { AttentionSchedule } from "./schedule.ts";
-import { keysOfTile, length, queriesOfTile, tilesOfLoop, type TokenPlan } from "./tokens.ts";
+import {
+  headsOfRow,
+  keysOfTile,
+  length,
+  queriesOfTile,
+  tilesOfLoop,
+  type TokenPlan,
+} from "./tokens.ts";
 
 /** Tokens in blocks, of which a map lists those that a block of queries sees. */
 export function blockTokens(
@@ -13,14 +20,15 @@ export function blockTokens(
   limits: GpuLimits,
 ): TokenPlan {
   const { kvLen, qLen } = problem;
-  const group = schedule.kind === "split" ? problem.heads / problem.kvHeads : 1;
+  const group = headsOfRow(problem, schedule);
   const queryBlocks = Math.ceil(qLen / queryBlock);
   const keyBlocks = Math.ceil(kvLen / keyBlock);
   const tiles = Math.ceil(queryBlock * group / queriesOfTile(schedule));
   // blocks are walked in whole tiles, and parts have whole blocks
   const padded = Math.ceil(keyBlock / keysOfTile(schedule)) * keysOfTile(schedule);
   checkLoop(keyBlock, padded, keysOfTile(schedule) * tilesOfLoop(schedule, problem, limits));
-  const partKeys = partOf(problem, schedule, limits, { keys: keyBlocks * padded, bound: kvLen });
+  checkBound(problem, schedule, limits, kvLen);
+  const partKeys = keysOfPart(problem, schedule, limits, { keys: keyBlocks * padded });
   const partBlocks = Math.max(1, Math.floor(partKeys / padded));
   const parts = Math.max(1, Math.ceil(keyBlocks / partBlocks));
   return {

@@ -1,9 +1,10 @@
 import type { GpuLimits } from "../../gpu/limits.ts";
 import type { CacheKeys } from "./key_layout.ts";
-import { partOf } from "./parts.ts";
+import { checkBound, keysOfPart } from "./parts.ts";
 import type { AttentionProblem } from "./problem.ts";
+import { runsConfig, runsParams } from "./runs.ts";
 import type { AttentionSchedule } from "./schedule.ts";
-import { length, queriesOfTile, type TokenPlan } from "./tokens.ts";
+import { headsOfRow, length, queriesOfTile, type TokenPlan } from "./tokens.ts";
 
 /** Tokens in a cache, of which a query sees what is there, or a band of it. */
 export function cacheTokens(
@@ -12,17 +13,17 @@ export function cacheTokens(
   schedule: AttentionSchedule,
   limits: GpuLimits,
 ): TokenPlan {
-  const { band, kvLen, kvHeads, heads } = problem;
+  const { kvLen, kvHeads, heads } = problem;
   const { layout, pageSize, pages, capacity, lengthHeads, tableHeads } = keys;
-  const group = schedule.kind === "split" ? heads / kvHeads : 1;
+  const group = headsOfRow(problem, schedule);
   const bound = layout === "pages" ? pages * pageSize : kvLen;
-  const partKeys = partOf(problem, schedule, limits, { keys: capacity, bound });
+  checkBound(problem, schedule, limits, bound);
+  const partKeys = keysOfPart(problem, schedule, limits, { keys: capacity });
   const parts = Math.max(1, Math.ceil(capacity / partKeys));
   return {
     pattern: {
-      ...{ kind: "cache", layout, pageSize, lengths: lengthHeads > 0, banded: band !== null },
-      descending: problem.weight.rule === "stick",
-      hooked: problem.hooks.masks.length > 0,
+      ...{ kind: "cache", layout, pageSize, lengths: lengthHeads > 0 },
+      ...runsConfig(problem),
     },
     parts,
     queryStep: 1,
@@ -32,11 +33,8 @@ export function cacheTokens(
     additional: () => [0, 0],
     pairs: ({ queries, parts }) => length(queries) * Math.min(capacity, length(parts) * partKeys),
     params: ({ queries }) => ({
-      t0: queries[0],
-      t1: queries[1],
+      ...runsParams(problem, queries),
       allParts: parts,
-      bandLo: band?.lo ?? 0,
-      bandHi: band?.hi ?? 0,
       ...{ capacity, pages, lengthHeads, tableHeads },
       lengthGroup: heads / Math.max(1, lengthHeads),
       tableGroup: heads / tableHeads,

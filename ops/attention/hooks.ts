@@ -264,6 +264,13 @@ export function joinedHooks(
   };
 }
 
+/** The tensors that hooks read, by their names in messages. */
+export function hookTensors({ hooks, tensors }: CheckedHooks): Record<string, Tensor> {
+  return Object.fromEntries(
+    tensors.map((tensor, n) => [`inputs.${hooks.tensors[n].name}`, tensor]),
+  );
+}
+
 /** What there is where there are no hooks. */
 export const NO_INPUTS: Pick<CheckedHooks, "tensors" | "numbers"> = { tensors: [], numbers: [] };
 

@@ -19,7 +19,7 @@ import { hookParams } from "./hooks.ts";
 import { sharedParams, sliceParams } from "./params.ts";
 import type { AttentionPlan } from "./plan.ts";
 import type { AttentionProblem } from "./problem.ts";
-import { length, type Slice } from "./tokens.ts";
+import { headsOfRow, length, type Slice } from "./tokens.ts";
 
 /** Where the rows of a round are written: the outputs, or scratch for parts that are merged. */
 interface Outputs {
@@ -104,8 +104,7 @@ function grid(
   problem: AttentionProblem,
   plan: AttentionPlan,
 ): [number, number, number] {
-  // split packs the queries of a group of heads into one row of workgroups
-  const group = plan.schedule.kind === "split" ? 1 : problem.heads / problem.kvHeads;
+  const group = problem.heads / problem.kvHeads / headsOfRow(problem, plan.schedule);
   return [
     plan.tokens.queryTiles(slice.queries),
     length(slice.kvHeads) * group,

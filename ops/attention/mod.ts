@@ -12,7 +12,8 @@ export type { WorkgroupTile } from "../../kernels/attention/workgroup.ts";
 export type { InputSource } from "../../kernels/shared/rows.ts";
 export type { HookOptions, WeightSource } from "./hooks.ts";
 export type { KeyOptions } from "./key_layout.ts";
-export type { AttentionOptions, AttentionWindow } from "./problem.ts";
+export type { AttentionOptions } from "./problem.ts";
+export type { AttentionWindow } from "./window.ts";
 export type {
   AttentionSchedule,
   NaiveSchedule,

@@ -3,28 +3,37 @@ import type { AttentionProblem } from "./problem.ts";
 import type { AttentionSchedule } from "./schedule.ts";
 import { keysOfBinding, keysOfTile, tilesOfLoop } from "./tokens.ts";
 
-/** Keys that are divided, and those that one binding holds. */
+/** Keys that are divided, and the most that a part may have. */
 interface DividedKeys {
   readonly keys: number;
-  readonly bound: number;
+  readonly most?: number;
 }
 
 /** Keys of a part: as many as one loop walks, and few enough for the parts that a schedule wants. */
-export function partOf(
+export function keysOfPart(
   problem: AttentionProblem,
   schedule: AttentionSchedule,
   limits: GpuLimits,
-  { keys, bound }: DividedKeys,
+  { keys, most = Infinity }: DividedKeys,
 ): number {
-  const most = keysOfBinding(problem, schedule, limits);
-  if (most < bound) {
-    throw new RangeError(
-      `Cannot plan attention as all keys must fit one binding unless they are in a row: current length is ${bound}, the device allows ${
-        Math.floor(most)
-      }`,
-    );
-  }
-  const looped = Math.floor(keysOfTile(schedule) * tilesOfLoop(schedule, problem, limits));
+  const looped = keysOfTile(schedule) * tilesOfLoop(schedule, problem, limits);
+  const longest = Math.max(1, Math.floor(Math.min(looped, most)));
   const wanted = schedule.kind === "split" ? schedule.parts : 1;
-  return Math.max(1, Math.min(looped, Math.ceil(keys / wanted)));
+  return Math.max(1, Math.min(longest, Math.ceil(keys / wanted)));
+}
+
+/** Refuses so many keys where all of them are bound, and one binding does not hold them. */
+export function checkBound(
+  problem: AttentionProblem,
+  schedule: AttentionSchedule,
+  limits: GpuLimits,
+  keys: number,
+): void {
+  const most = keysOfBinding(problem, schedule, limits);
+  if (most >= keys) return;
+  throw new RangeError(
+    `Cannot plan attention as all keys must fit one binding unless they are in a row: current length is ${keys}, the device allows ${
+      Math.floor(most)
+    }`,
+  );
 }

@@ -1,9 +1,8 @@
 import type { Gpu } from "../../gpu/device.ts";
-import { kindOf } from "../../gpu/dtype.ts";
 import type { Tensor } from "../../gpu/tensor.ts";
 import { checkOptionNames } from "../../gpu/options.ts";
 import { checkFlags, oneOf } from "../options.ts";
-import { checkDType, checkRank, checkShape, checkShared, checkTensors } from "../tensors.ts";
+import { checkRank, checkShared, checkTensors } from "../tensors.ts";
 import { type HooksConfig, NO_HOOKS } from "../../kernels/attention/hooks.ts";
 import { type WeightConfig, type WeightName, WEIGHTS } from "../../kernels/attention/weights.ts";
 import { checkHookBindings } from "./hook_bindings.ts";
@@ -12,6 +11,7 @@ import {
   checkHooks,
   HOOK_OPTIONS,
   type HookOptions,
+  hookTensors,
   joinedHooks,
 } from "./hooks.ts";
 import { BlockMap, masksOf } from "../block_map/map.ts";
@@ -23,7 +23,16 @@ import {
   type KeyOptions,
   keyTensors,
 } from "./key_layout.ts";
+import { ACTION, fail } from "./refusal.ts";
 import type { AttentionSchedule } from "./schedule.ts";
+import {
+  checkBias,
+  checkGates,
+  checkSinks,
+  checkSoftcap,
+  type ScoreInput,
+} from "./score_inputs.ts";
+import { type AttentionWindow, type Band, checkBand } from "./window.ts";
 import {
   areCopyable,
   type AttentionSizes,
@@ -31,7 +40,6 @@ import {
   checkLse,
   checkScale,
   checkSizes,
-  isFiniteF32,
 } from "./sizes.ts";
 
 /** Options of {@linkcode attention}; B batch, T queries, S keys, Hq query heads. */
@@ -85,27 +93,6 @@ export interface AttentionOptions extends HookOptions, KeyOptions {
   schedule?: string | AttentionSchedule;
 }
 
-/** A window around the diagonal. */
-export interface AttentionWindow {
-  /** Keys seen before the diagonal. */
-  left?: number;
-  /** Keys seen behind the diagonal. */
-  right?: number;
-}
-
-/** Keys that query i sees: i + lo ≤ j ≤ i + hi. */
-export interface Band {
-  readonly lo: number;
-  readonly hi: number;
-}
-
-/** A tensor that joins the scores. */
-export interface ScoreInput {
-  readonly elem: "f32" | "f16";
-  /** Elements between neighbours on each axis, 0 where it broadcasts. */
-  readonly strides: readonly number[];
-}
-
 /** Keys and values of their own count, E. */
 export interface AdditionalKeys {
   readonly count: number;
@@ -142,7 +129,6 @@ export interface CheckedAttention {
   readonly written: CheckedHooks;
 }
 
-const ACTION = "compute attention";
 const AXES = ["B", "length", "heads", "dim"];
 const OPTIONS: readonly (keyof AttentionOptions)[] = [
   "scale",
@@ -159,9 +145,6 @@ const OPTIONS: readonly (keyof AttentionOptions)[] = [
   ...HOOK_OPTIONS,
   ...KEY_OPTIONS,
 ];
-/** Far beyond any length, and safe to add to one in 32 bits. */
-const UNBOUNDED = 2 ** 30;
-
 /** Validates the arguments of attention: the one place that throws for them. */
 export function attentionProblem(
   q: Tensor,
@@ -183,7 +166,7 @@ export function attentionProblem(
     options.blockMap,
   );
   const { hooks, weight } = written;
-  checkTensors(ACTION, { q, ...named(written) });
+  checkTensors(ACTION, { q, ...hookTensors(written) });
   checkWeights(weight, options);
   const keys = checkKeys(options, { ...sizes, gpu, action: ACTION, shape: k.shape });
   const bound = [bias, sinks, gates, ...Object.values(keyTensors(options))];
@@ -214,13 +197,6 @@ export function attentionProblem(
 /** The hooks of a call and the masks of its block map. */
 function withMasks(written: CheckedHooks, map: BlockMap | undefined): CheckedHooks {
   return map instanceof BlockMap ? joinedHooks(ACTION, written, masksOf(map)) : written;
-}
-
-/** The inputs of hooks by their names in messages. */
-function named({ hooks, tensors }: CheckedHooks): Record<string, Tensor> {
-  return Object.fromEntries(
-    tensors.map((tensor, n) => [`inputs.${hooks.tensors[n].name}`, tensor]),
-  );
 }
 
 /** The option `normalizer`, as the weight that it names. */
@@ -289,68 +265,4 @@ function checkShapes(q: Tensor, k: Tensor, v: Tensor, pageTable?: Tensor): Atten
   checkShared(ACTION, "heads", { k: kvHeads, v: vHeads });
   checkShared(ACTION, "a head dim", { q: headDim, k: kDim });
   return checkSizes(ACTION, { batch, qLen, kvLen, heads, kvHeads, headDim, valueDim });
-}
-
-function checkSoftcap(softcap: unknown): number | null {
-  if (softcap === undefined) return null;
-  if (typeof softcap !== "number" || !isFiniteF32(softcap) || !(Math.fround(softcap) > 0)) {
-    throw new RangeError(
-      `Cannot ${ACTION} as softcap must be a finite f32 > 0: softcap is ${kindOf(softcap)}`,
-    );
-  }
-  return softcap;
-}
-
-/** Folds causality and window into one band, or null where every query sees every key. */
-function checkBand(options: AttentionOptions, qLen: number, kvLen: number): Band | null {
-  const { causal = false, window = {} } = options;
-  if (typeof causal !== "boolean" && causal !== "top-left") {
-    fail(`causal must be true, false or "top-left": causal is ${kindOf(causal)}`);
-  }
-  checkOptionNames(`${ACTION} with a window`, window, ["left", "right"]);
-  const { left, right } = window;
-  for (const [side, keys] of Object.entries({ left, right })) {
-    if (keys !== undefined && (!Number.isSafeInteger(keys) || keys < 0)) {
-      throw new RangeError(
-        `Cannot ${ACTION} as window.${side} must be an integer >= 0: window.${side} is ${
-          kindOf(keys)
-        }`,
-      );
-    }
-  }
-  if (!causal && left === undefined && right === undefined) return null;
-  const diagonal = causal === "top-left" ? 0 : kvLen - qLen;
-  const hi = Math.min(causal ? 0 : UNBOUNDED, right ?? UNBOUNDED);
-  return { lo: diagonal - Math.min(left ?? UNBOUNDED, UNBOUNDED), hi: diagonal + hi };
-}
-
-function checkBias(bias: Tensor, { batch, heads, qLen, kvLen }: AttentionSizes): ScoreInput {
-  const elem = checkDType(ACTION, "bias", bias, ["f32", "f16"]);
-  checkRank(ACTION, "bias", bias, ["B|1", "Hq|1", "T|1", "S"]);
-  const full = [batch, heads, qLen, kvLen];
-  const fits = bias.shape.every((size, axis) => size === full[axis] || (size === 1 && axis < 3));
-  if (!fits) {
-    fail(`bias must broadcast to [B, Hq, T, S] = [${full}]: bias is [${bias.shape}]`);
-  }
-  const [, h, t, s] = bias.shape;
-  const dense = [h * t * s, t * s, s, 1];
-  return { elem, strides: dense.map((stride, axis) => bias.shape[axis] === 1 ? 0 : stride) };
-}
-
-function checkSinks(sinks: Tensor, heads: number): ScoreInput {
-  const elem = checkDType(ACTION, "sinks", sinks, ["f32", "f16"]);
-  if (sinks.shape.length !== 1 || sinks.shape[0] !== heads) {
-    fail(`sinks must be [Hq] = [${heads}]: sinks is [${sinks.shape}]`);
-  }
-  return { elem, strides: [1] };
-}
-
-function checkGates(gates: Tensor, { batch, qLen, heads }: AttentionSizes): ScoreInput {
-  const elem = checkDType(ACTION, "gates", gates, ["f32", "f16"]);
-  checkShape(ACTION, "gates", gates, [batch, qLen, heads]);
-  return { elem, strides: [qLen * heads, heads, 1] };
-}
-
-function fail(reason: string): never {
-  throw new TypeError(`Cannot ${ACTION} as ${reason}`);
 }

@@ -1,9 +1,10 @@
 import type { GpuLimits } from "../../gpu/limits.ts";
 import type { PackedKeys } from "./key_layout.ts";
-import { partOf } from "./parts.ts";
+import { checkBound, keysOfPart } from "./parts.ts";
 import type { AttentionProblem } from "./problem.ts";
+import { runsConfig, runsParams } from "./runs.ts";
 import type { AttentionSchedule } from "./schedule.ts";
-import { length, queriesOfTile, type Range, type TokenPlan } from "./tokens.ts";
+import { headsOfRow, length, queriesOfTile, type Range, type TokenPlan } from "./tokens.ts";
 
 /** Packed sequences, of which a query sees its own, or a band of it. */
 export function segmentTokens(
@@ -12,10 +13,10 @@ export function segmentTokens(
   schedule: AttentionSchedule,
   limits: GpuLimits,
 ): TokenPlan {
-  const { band, kvLen } = problem;
+  const { kvLen } = problem;
   const count = q.length - 1;
   const list = Array.from({ length: count }, (_, n) => [q[n], q[n + 1], kv[n], kv[n + 1]]);
-  const group = schedule.kind === "split" ? problem.heads / problem.kvHeads : 1;
+  const group = headsOfRow(problem, schedule);
   const tile = queriesOfTile(schedule);
   const tasks = list.flatMap(([first, end], n) =>
     Array.from({ length: Math.ceil((end - first) * group / tile) }, (_, i) => [n, i])
@@ -27,14 +28,11 @@ export function segmentTokens(
     ),
     tasks.findLastIndex(([n, i]) => q[n] * group + i * tile < end * group) + 1,
   ];
-  const longest = Math.max(1, ...list.map(([, , first, end]) => end - first));
-  const partKeys = partOf(problem, schedule, limits, { keys: longest, bound: kvLen });
+  const longest = list.reduce((most, [, , first, end]) => Math.max(most, end - first), 1);
+  checkBound(problem, schedule, limits, kvLen);
+  const partKeys = keysOfPart(problem, schedule, limits, { keys: longest });
   return {
-    pattern: {
-      ...{ kind: "segments", banded: band !== null, bottomRight },
-      descending: problem.weight.rule === "stick",
-      hooked: problem.hooks.masks.length > 0,
-    },
+    pattern: { kind: "segments", bottomRight, ...runsConfig(problem) },
     parts: Math.max(1, Math.ceil(longest / partKeys)),
     tables: {
       sequences: Uint32Array.from(list.flat()),
@@ -50,12 +48,9 @@ export function segmentTokens(
         return sum + Math.max(0, own) * Math.min(kvEnd - kvFirst, length(parts) * partKeys);
       }, 0),
     params: ({ queries }) => ({
-      t0: queries[0],
-      t1: queries[1],
+      ...runsParams(problem, queries),
       task0: tasksIn(queries)[0],
       partKeys,
-      bandLo: band?.lo ?? 0,
-      bandHi: band?.hi ?? 0,
     }),
   };
 }

@@ -59,6 +59,14 @@ export function queriesOfTile(schedule: AttentionSchedule): number {
   }
 }
 
+/** Query heads of a row of workgroups: split packs those that share a kv head. */
+export function headsOfRow(
+  { heads, kvHeads }: AttentionProblem,
+  schedule: AttentionSchedule,
+): number {
+  return schedule.kind === "split" ? heads / kvHeads : 1;
+}
+
 /** Keys that a schedule takes at a time. */
 export function keysOfTile(schedule: AttentionSchedule): number {
   switch (schedule.kind) {

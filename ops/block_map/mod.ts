@@ -14,6 +14,7 @@ import {
   type HookInputs,
   hookParams,
   hookResources,
+  hookTensors,
 } from "../attention/hooks.ts";
 import { checkHookBindings } from "../attention/hook_bindings.ts";
 import { launchItems } from "../launch_items.ts";
@@ -261,8 +262,8 @@ function checkMap(
     ...(mask !== undefined && { mask }),
     ...(inputs !== undefined && { inputs }),
   });
-  const read = hooks.tensors.map((tensor, n) => [`inputs.${hooks.hooks.tensors[n].name}`, tensor]);
-  if (read.length > 0 && checkTensors(ACTION, Object.fromEntries(read)) !== gpu) {
+  const read = hookTensors(hooks);
+  if (hooks.tensors.length > 0 && checkTensors(ACTION, read) !== gpu) {
     throw new TypeError(
       `Cannot ${ACTION} as tensors must share a device: inputs live on another device than the map`,
     );
