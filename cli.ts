@@ -1,5 +1,5 @@
 /**
- * The command line: `tessera devices`, `check`, `profile`, `simulate`, `run`, `show`.
+ * The command line: `tessera devices`, `check`, `profile`, `tune`, `simulate`, `run`, `show`.
  *
  * @example From a program
  * ```ts
@@ -19,6 +19,7 @@ import { profile } from "./cli/profile.ts";
 import { run } from "./cli/run.ts";
 import { show } from "./cli/show.ts";
 import { simulate } from "./cli/simulate.ts";
+import { tune } from "./cli/tune.ts";
 import { UnsupportedDeviceError } from "./gpu/errors.ts";
 import { nearest } from "./gpu/nearest.ts";
 import config from "./deno.json" with { type: "json" };
@@ -27,6 +28,7 @@ const COMMANDS: Readonly<Record<string, Command>> = {
   devices,
   check,
   profile,
+  tune,
   simulate,
   show,
   run,

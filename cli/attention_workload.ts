@@ -2,12 +2,14 @@ import type { Gpu } from "../gpu/device.ts";
 import { planAttention } from "../ops/attention/plan.ts";
 import { attentionSchedules, scheduleName } from "../ops/attention/schedule.ts";
 import { type AttentionCase, caseName, loadCase } from "./attention_case.ts";
+import { attentionPicture, isDrawn } from "./attention_picture.ts";
 import { attentionBytes, attentionFlops, visiblePairs } from "./attention_cost.ts";
 import { problemOf } from "./attention_problem.ts";
 import { denseCase, isSparse, sparsityOf } from "./attention_sparsity.ts";
 import { TOLERANCE } from "./host_tensor.ts";
 import { mapWorkload } from "./map_workload.ts";
 import { spotCheck } from "./spot_check.ts";
+import { attentionChoices } from "./tune/attention_choices.ts";
 import type { SweepKeys } from "./sweep.ts";
 import type { LoadedWorkload, Workload } from "./workload.ts";
 
@@ -42,7 +44,15 @@ export function attentionWorkload(c: AttentionCase): Workload {
     ],
     scheduleOn: (gpu) => scheduleName(planAttention(problem, gpu).schedule),
     schedulesOn: (gpu) => attentionSchedules(problem, gpu).map(scheduleName),
+    choices: (gpu) =>
+      attentionChoices(
+        problem,
+        { pairs: counted(), bytes: attentionBytes(c) },
+        gpu,
+        (schedule) => attentionWorkload({ ...c, schedule }),
+      ),
     load: (gpu) => loadAttention(gpu, c),
+    ...(isDrawn(c) && { picture: () => attentionPicture(c) }),
     ...(isSparse(c) && {
       model: (gpu, medianMs, { dense }) =>
         sparsityOf(gpu, c, { pairs: counted(), speedupOverDense: dense / medianMs }),

@@ -7,6 +7,8 @@ import { firstTokens } from "./first_tokens.ts";
 import { type HostTensor, hostTensor } from "./host_tensor.ts";
 import { Random } from "./random.ts";
 import { RUNNABLE } from "./runnable.ts";
+import type { Choices } from "./tune/choices.ts";
+import type { Walked } from "./tune/recurrence_choices.ts";
 import { type LoadedWorkload, tokenModel, type Workload } from "./workload.ts";
 
 /** A problem of channels side by side, `[B, T, C]`. */
@@ -34,6 +36,14 @@ export interface ChannelTensor {
 
 type Named<T> = Readonly<Record<string, T>>;
 
+/** A case as a tuner sees it. */
+export interface ChannelChoice {
+  /** Bytes of inputs and outputs. */
+  readonly bytes: number;
+  /** The case, computed another way. */
+  readonly workloadOf: Walked;
+}
+
 /** An operator along time on channels side by side, as a workload needs it. */
 export interface ChannelOperator<C extends ChannelCase> {
   readonly name: "selectiveScan" | "hgrn" | "causalConv1d";
@@ -51,6 +61,8 @@ export interface ChannelOperator<C extends ChannelCase> {
   flopsOf(c: C): number;
   /** The name of the schedule that a device runs, and those that fit, the default first. */
   schedulesOn(gpu: Gpu, tensors: Named<Tensor>, options: object): readonly [string, string[]];
+  /** What a tuner chooses between. */
+  choicesOn(gpu: Gpu, tensors: Named<Tensor>, options: object, choice: ChannelChoice): Choices;
   /** Cases of the same result, by what they are called. */
   rivalsOf(c: C): Named<C>;
 }
@@ -79,8 +91,14 @@ export function channelWorkload<C extends ChannelCase>(
     bytes,
     rivals: Object.fromEntries(rivals),
     always: [],
-    scheduleOn: (gpu) => schedulesOn(operator, gpu, c)[0],
-    schedulesOn: (gpu) => schedulesOn(operator, gpu, c)[1],
+    scheduleOn: (gpu) => onEmpty(operator, gpu, c, (...call) => operator.schedulesOn(...call)[0]),
+    schedulesOn: (gpu) => onEmpty(operator, gpu, c, (...call) => operator.schedulesOn(...call)[1]),
+    choices: (gpu) =>
+      onEmpty(operator, gpu, c, (...call) =>
+        operator.choicesOn(...call, {
+          bytes,
+          workloadOf: (choice) => channelWorkload(operator, { ...c, ...choice }),
+        })),
     load: (gpu) => loadWorkload(operator, gpu, c),
     model: tokenModel(tokens, bytes),
   };
@@ -140,17 +158,19 @@ function argumentsOf<C extends ChannelCase, T>(
   };
 }
 
-function schedulesOn<C extends ChannelCase>(
+/** Asks an operator about tensors without data. */
+function onEmpty<C extends ChannelCase, R>(
   operator: ChannelOperator<C>,
   gpu: Gpu,
   c: C,
-): readonly [string, string[]] {
+  ask: (gpu: Gpu, tensors: Named<Tensor>, options: object) => R,
+): R {
   using stack = new DisposableStack();
   const empty = Object.entries(allTensors(operator, c)).map(([name, tensor]) => [
     ...[name, stack.use(gpu.empty(shapeOf(c, tensor), tensor.dtype ?? c.dtype))],
   ]);
   const tensors: Named<Tensor> = Object.fromEntries(empty);
-  return operator.schedulesOn(gpu, tensors, argumentsOf(operator, c, tensors).options);
+  return ask(gpu, tensors, argumentsOf(operator, c, tensors).options);
 }
 
 function loadWorkload<C extends ChannelCase>(

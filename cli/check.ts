@@ -1,31 +1,12 @@
 import type { Gpu } from "../gpu/device.ts";
-import { requestGpu } from "../gpu/request.ts";
-import { attentionGroups, type CaseGroup, randomGroup } from "./cases.ts";
-import { caseName, checkCase } from "./attention_case.ts";
-import { checkedSchedules } from "./attention_flags.ts";
-import { cacheGroup } from "./cache_cases.ts";
-import { type Arguments, type Command, EXIT, UsageError } from "./command.ts";
-import { convGroup } from "./conv_cases.ts";
-import { FAMILIES, FAST_WEIGHTS } from "./families.ts";
-import { familyGroups } from "./family_cases.ts";
-import { fastWeightsGroups } from "./fast_weights_cases.ts";
-import { fullGroup } from "./full_cases.ts";
-import { TOLERANCE } from "./host_tensor.ts";
-import { logLinearGroup } from "./log_linear_cases.ts";
-import { mergeGroup } from "./merge_cases.ts";
-import { neighborhoodGroups } from "./neighborhood_cases.ts";
 import { nearest } from "../gpu/nearest.ts";
-import { caseItems, type CheckGroup, type CheckSelection, type Outcome } from "./outcome.ts";
+import { requestGpu } from "../gpu/request.ts";
+import { chooseGroups, OPERATORS, type Selection } from "./check_groups.ts";
+import { localRunner, WorkerRunner } from "./check_runners.ts";
+import { spread } from "./check_spread.ts";
+import { type Arguments, type Command, EXIT, UsageError } from "./command.ts";
+import type { Outcome } from "./outcome.ts";
 import { figure, paint, print, printJson, Progress } from "./output.ts";
-import { programmableGroups } from "./programmable_cases.ts";
-import { poolGroup } from "./pool_cases.ts";
-import { PROPERTIES } from "./properties.ts";
-import { recurrenceGroups } from "./recurrence_cases.ts";
-import { ropeGroup } from "./rope_cases.ts";
-import { scanGroups } from "./scan_cases.ts";
-import { selectGroups } from "./select_cases.ts";
-import { selectiveScanGroup } from "./selective_scan_cases.ts";
-import { statisticsGroups } from "./statistics_cases.ts";
 
 interface GroupOutcome {
   readonly operator: string;
@@ -35,20 +16,7 @@ interface GroupOutcome {
 }
 
 const DEFAULT_CASES = 24;
-const OPERATORS = [
-  "attention",
-  "mergeAttention",
-  "neighborhoodAttention",
-  "attentionStatistics",
-  "recurrence",
-  ...Object.keys(FAMILIES),
-  ...Object.keys(FAST_WEIGHTS),
-  ...["linearAttentionFull", "scan", "hgrn", "logCumsumExp", "softmaxScan", "selectiveScan"],
-  ...["logLinearAttention", "causalConv1d", "rope", "appendToCache"],
-  ...["poolTokens", "selectTopK", "selectTopP", "selectThreshold", "argSort", "gatherTokens"],
-  "assignCentroids",
-  "platform",
-];
+const MOST_JOBS = 4;
 
 /** `check`: every operator, schedule and dtype against float64. */
 export const check: Command = {
@@ -60,15 +28,22 @@ export const check: Command = {
     seed: { value: "N", help: "seed of the random problems, 1 by default" },
     dtype: { value: "f32|f16", help: "only problems of one dtype" },
     bail: { help: "stop at the first failure" },
+    jobs: {
+      value: "N",
+      help: `devices to work on at once, by default one a core up to ${MOST_JOBS}, one on a GPU`,
+    },
   },
   async run(args) {
     const selection = parseSelection(args);
+    const settings = {
+      ...{ bail: args.has("bail"), json: args.has("json") },
+      jobs: args.integer("jobs", 0, 1),
+    };
     using gpu = await requestGpu({ poison: true });
-    const works = chooseWork(selection, gpu);
-    const results = await runAll(gpu, works, args);
+    const results = await runAll(gpu, selection, settings);
     const failed = results.filter(({ ok }) => !ok).length;
     const problems = results.reduce((sum, { outcomes }) => sum + outcomes.length, 0);
-    if (args.has("json")) {
+    if (settings.json) {
       printJson({ ok: failed === 0, adapter: gpu.adapter.description, problems, groups: results });
     } else {
       const verdict = failed === 0
@@ -79,11 +54,6 @@ export const check: Command = {
     return failed === 0 ? EXIT.fine : EXIT.failed;
   },
 };
-
-/** What the arguments ask for. */
-interface Selection extends CheckSelection {
-  readonly operators: readonly string[];
-}
 
 function parseSelection(args: Arguments): Selection {
   for (const name of args.positional) {
@@ -103,70 +73,44 @@ function parseSelection(args: Arguments): Selection {
   };
 }
 
-function chooseWork(selection: Selection, gpu: Gpu): CheckGroup[] {
-  const { operators, quick, cases, seed } = selection;
-  const schedules = checkedSchedules(gpu);
-  const kinds = [...new Set(schedules.map((name) => name.split("-", 1)[0]))];
-  const groups = attentionGroups(schedules, randomGroup(cases, seed))
-    .filter((group) => group.quick || !quick)
-    .map((group) => attentionWork(group, selection));
-  return [
-    ...PROPERTIES,
-    mergeGroup(selection),
-    ...groups,
-    ...programmableGroups(kinds, selection),
-    ...neighborhoodGroups(kinds, selection),
-    ...statisticsGroups(gpu, selection),
-    ...recurrenceGroups(gpu, selection),
-    ...familyGroups(selection),
-    ...fastWeightsGroups(selection),
-    fullGroup(selection),
-    ...scanGroups(selection),
-    selectiveScanGroup(selection),
-    logLinearGroup(selection),
-    convGroup(selection),
-    ropeGroup(selection),
-    cacheGroup(selection),
-    poolGroup(selection),
-    ...selectGroups(selection),
-  ].filter(({ operator, items }) => operators.includes(operator) && items.length > 0);
-}
-
-function attentionWork({ name, cases }: CaseGroup, selection: CheckSelection): CheckGroup {
-  const items = caseItems(cases, selection, {
-    nameOf: caseName,
-    tolerance: TOLERANCE,
-    errorOf: async (gpu, c) => (await checkCase(gpu, c)).ratio,
-  });
-  return { operator: "attention", group: name, items };
+/** How the groups are run and reported. */
+interface Settings {
+  readonly bail: boolean;
+  readonly json: boolean;
+  /** Devices to work on at once, or 0 to choose their number. */
+  readonly jobs: number;
 }
 
 async function runAll(
   gpu: Gpu,
-  works: readonly CheckGroup[],
-  args: Arguments,
+  selection: Selection,
+  { bail, json, jobs }: Settings,
 ): Promise<GroupOutcome[]> {
-  const progress = new Progress(works.reduce((sum, { items }) => sum + items.length, 0));
+  const groups = chooseGroups(selection, gpu);
+  const progress = new Progress(groups.reduce((sum, { items }) => sum + items.length, 0));
+  const options = { bail, step: (what: string) => progress.step(what) };
+  const devices = Math.min(jobs || defaultJobs(gpu), groups.length);
+  using stack = new DisposableStack();
+  const runners = devices <= 1
+    ? [localRunner(gpu, groups, options)]
+    : Array.from({ length: devices }, () => stack.use(new WorkerRunner(selection, options)));
   const results: GroupOutcome[] = [];
-  for (const { operator, group, items } of works) {
-    const outcomes: Outcome[] = [];
-    for (const item of items) {
-      progress.step(`${operator} ${group}: ${item.name}`);
-      outcomes.push(await item.run(gpu).catch((error) => failure(item.name, error)));
-      if (args.has("bail") && !outcomes.at(-1)?.ok) break;
-    }
-    const ok = outcomes.every((outcome) => outcome.ok);
-    results.push({ operator, group, ok, outcomes });
-    progress.clear();
-    if (!args.has("json")) printGroup(results[results.length - 1]);
-    if (!ok && args.has("bail")) break;
-  }
+  await spread(groups.length, runners, {
+    bail,
+    report: (index, outcomes) => {
+      const { operator, group } = groups[index];
+      const result = { operator, group, ok: outcomes.every(({ ok }) => ok), outcomes };
+      results.push(result);
+      progress.clear();
+      if (!json) printGroup(result);
+    },
+  });
   return results;
 }
 
-function failure(name: string, error: unknown): Outcome {
-  const message = error instanceof Error ? error.message : String(error);
-  return { name, ratio: Infinity, tolerance: 0, ok: false, error: message };
+/** Compilers of software drivers keep one core busy each. */
+function defaultJobs(gpu: Gpu): number {
+  return gpu.adapter.software ? Math.min(MOST_JOBS, navigator.hardwareConcurrency) : 1;
 }
 
 /** `"1 problem"`, `"2 problems"`. */

@@ -39,6 +39,8 @@ const COMMON: Readonly<Record<string, Flag>> = {
 
 /** The parsed arguments of a command, with checked access. */
 export class Arguments {
+  /** All of it, as it was given. */
+  readonly words: readonly string[];
   /** What stands without a dash. */
   readonly positional: readonly string[];
   readonly #values: Readonly<Record<string, unknown>>;
@@ -73,6 +75,7 @@ export class Arguments {
         );
       }
     }
+    this.words = args;
     this.positional = values._.map(String);
     this.#values = values;
   }
@@ -119,6 +122,15 @@ export class Arguments {
       }, current value is "${text}"`,
     );
   }
+}
+
+/** The line that runs a command again, as a shell reads it. */
+export function commandLine(name: string, { words }: Arguments): string {
+  return ["./tessera", name, ...words.map(quoted)].join(" ");
+}
+
+function quoted(word: string): string {
+  return /^[\w%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`;
 }
 
 /** The help of one command. */

@@ -5,6 +5,7 @@ import { type ChannelCase, type ChannelOperator, channelWorkload } from "./chann
 import type { Arguments, Flag } from "./command.ts";
 import { TOLERANCE } from "./host_tensor.ts";
 import type { SweepKeys } from "./sweep.ts";
+import { onlyChoice } from "./tune/channel_choices.ts";
 import type { Workload } from "./workload.ts";
 
 /** A problem of the causal convolution, with everything that determines its inputs. */
@@ -49,6 +50,7 @@ export const CONV: ChannelOperator<ConvProfile> = {
   optionsOf: ({ activation }) => ({ activation }),
   flopsOf: ({ channels, width, activation }) =>
     channels * (2 * width + (activation === "silu" ? 2 : 0)),
+  choicesOn: (_gpu, _tensors, _options, choice) => onlyChoice("runs", choice),
   schedulesOn({ limits }, { x, weight }, options) {
     planConv(convProblem(x, weight, options).problem, limits);
     return ["runs", ["runs"]];

@@ -12,6 +12,7 @@ import {
 import { type ChannelCase, type ChannelOperator, channelWorkload } from "./channel_workload.ts";
 import type { Arguments, Flag } from "./command.ts";
 import { RECURRENCE_TOLERANCE } from "./recurrence_case.ts";
+import { scanChoices } from "./tune/channel_choices.ts";
 import type { Workload } from "./workload.ts";
 
 /** A problem of HGRN, with everything that determines its inputs. */
@@ -37,6 +38,8 @@ export const HGRN: ChannelOperator<HgrnProfile> = {
   stateOf: ({ channels }) => ["initialState", [channels]],
   optionsOf: ({ mode, chunkSize }) => ({ ...(mode && { mode }), ...(chunkSize && { chunkSize }) }),
   flopsOf: ({ channels }) => 3 * channels, // e^g h + x
+  choicesOn: (gpu, { x, g }, options, { bytes, workloadOf }) =>
+    scanChoices(hgrnProblem(x, g, options).problem, bytes, gpu, workloadOf),
   schedulesOn(gpu, { x, g }, options) {
     const modeOf = (given: object): string => planned(gpu, hgrnProblem(x, g, given).problem);
     const chosen = modeOf(options);
@@ -48,8 +51,8 @@ export const HGRN: ChannelOperator<HgrnProfile> = {
 
 /** How the tokens of a problem will be walked. */
 function planned(gpu: Gpu, problem: Parameters<typeof planScan>[0]): string {
-  const { rounds } = planScan(problem, gpu);
-  return rounds.some(({ chunks }) => chunks !== null) ? `chunk-${problem.chunkSize}` : "loop";
+  const { chunkSize } = planScan(problem, gpu);
+  return chunkSize === null ? "loop" : `chunk-${chunkSize}`;
 }
 
 /** A case of HGRN as a workload. */

@@ -15,9 +15,16 @@ import {
   type NeighborhoodInputs,
 } from "./neighborhood_case.ts";
 import { unfusedNeighborhood } from "./neighborhood_unfused.ts";
+import {
+  neighborhoodMap,
+  neighborhoodMatrix,
+  tellingQueries,
+} from "./pattern/neighborhood_pattern.ts";
 import { spotCheckRows } from "./spot_check.ts";
+import type { Choices } from "./tune/choices.ts";
+import { neighborhoodChoices } from "./tune/neighborhood_choices.ts";
 import type { SweepKeys } from "./sweep.ts";
-import type { LoadedWorkload, Workload } from "./workload.ts";
+import { type LoadedWorkload, pictureStep, type Workload } from "./workload.ts";
 
 /** Sizes that a sweep of neighborhood attention may change. */
 export const NEIGHBORHOOD_SWEEPS: SweepKeys<NeighborhoodCase> = {
@@ -34,13 +41,14 @@ export function neighborhoodWorkload(c: NeighborhoodCase): Workload {
   const tokens = volume(layout);
   const axes = axesOf(c);
   const rows = tokens * heads + (tokens + additional) * kvHeads;
+  const bytes = elementBytes(c.dtype) * batch * rows * (headDim + valueDim);
   return {
     operator: "neighborhoodAttention",
     problem: c,
     name: neighborhoodCaseName(c),
     tolerance: TOLERANCE[c.dtype],
     flops: 2 * batch * heads * (visiblePairs(axes) + tokens * additional) * (headDim + valueDim),
-    bytes: elementBytes(c.dtype) * batch * rows * (headDim + valueDim),
+    bytes,
     rivals: {
       naive: () => neighborhoodWorkload({ ...c, schedule: "naive" }),
       // the softmax between the halves is the baseline's, which reads f32
@@ -56,9 +64,27 @@ export function neighborhoodWorkload(c: NeighborhoodCase): Workload {
     scheduleOn: (gpu) => planOf(gpu, c).name,
     schedulesOn: (gpu) =>
       neighborhoodSchedules(neighborhoodProblemOf(c), gpu).map(neighborhoodScheduleName),
+    choices: (gpu) => choicesOf(gpu, c, bytes),
     load: (gpu) => loadWorkload(gpu, c),
+    picture: () =>
+      axes.length === 1
+        ? neighborhoodMatrix(axes[0], pictureStep(tokens))
+        : neighborhoodMap(axes, tellingQueries(c.layout)),
     model: (gpu, medianMs, { dense }) => boundsOf(planOf(gpu, c), c, dense / medianMs),
   };
+}
+
+/** What a tuner chooses between, where not every key is seen. */
+function choicesOf(gpu: Gpu, c: NeighborhoodCase, bytes: number): Choices {
+  if (planOf(gpu, c).kind === "dense") {
+    throw new RangeError(
+      `Cannot tune neighborhood attention as its windows must leave out a key, else it is attention: current problem is ${
+        neighborhoodCaseName(c)
+      }`,
+    );
+  }
+  const workloadOf = (schedule: string): Workload => neighborhoodWorkload({ ...c, schedule });
+  return neighborhoodChoices(neighborhoodProblemOf(c), bytes, gpu, workloadOf);
 }
 
 /** The bounds of the tiles that a plan uses, and how near to them the speed-up over dense comes. */

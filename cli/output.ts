@@ -18,10 +18,43 @@ export function printJson(value: unknown): void {
   console.log(JSON.stringify(value, null, 2));
 }
 
+/**
+ * Writes a file.
+ *
+ * @throws TypeError that names the path where it cannot be written
+ */
+export async function writeFile(path: string, bytes: Uint8Array): Promise<void> {
+  await naming(path, Deno.writeFile(path, bytes));
+}
+
+/**
+ * Opens a file for writing, leaves what it has, and creates it where there is none.
+ *
+ * @throws TypeError that names the path where it cannot be written
+ */
+export async function checkWritable(path: string): Promise<void> {
+  await naming(path, Deno.writeFile(path, new Uint8Array(), { append: true }));
+}
+
+async function naming(path: string, writing: Promise<void>): Promise<void> {
+  try {
+    await writing;
+  } catch (error) {
+    throw new TypeError(
+      `Cannot write to ${path}: ${error instanceof Error ? error.message : String(error)}`,
+    );
+  }
+}
+
 /** Green, red or plain. */
 export function paint(text: string, colour: "green" | "red" | "grey"): string {
   const codes = { green: 32, red: 31, grey: 90 };
   return mayColour() ? `\x1b[${codes[colour]}m${text}\x1b[0m` : text;
+}
+
+/** Whether a cell is a number, with its unit, or empty. */
+export function isNumeric(cell: string): boolean {
+  return /^[\d.,%x<e+-]*$/.test(cell);
 }
 
 /** Rows as aligned columns; columns whose cells are all numbers stand right. */
@@ -29,7 +62,7 @@ export function table(rows: readonly (readonly string[])[]): string {
   const columns = rows[0]?.map((_, column) => rows.map((row) => row[column] ?? "")) ?? [];
   const padded = columns.map((cells) => {
     const width = Math.max(...cells.map((cell) => cell.length));
-    const numeric = cells.slice(1).every((cell) => /^[\d.,%x<e+-]*$/.test(cell));
+    const numeric = cells.slice(1).every(isNumeric);
     return cells.map((cell) => numeric ? cell.padStart(width) : cell.padEnd(width));
   });
   return rows.map((_, row) => padded.map((cells) => cells[row]).join("  ").trimEnd()).join("\n");
@@ -51,6 +84,11 @@ export class Progress {
   step(what: string): void {
     this.#draw(what);
     this.#done++;
+  }
+
+  /** Says what is going on; no step further. */
+  show(what: string): void {
+    this.#draw(what);
   }
 
   /** Wipes the bar so that a line of output can be printed. */

@@ -6,6 +6,7 @@ import {
   type RecurrenceResult,
 } from "../ops/recurrence/mod.ts";
 import { type RecurrenceProblem, recurrenceProblem } from "../ops/recurrence/problem.ts";
+import { runRecurrence } from "../ops/recurrence/run.ts";
 import { type Float64Tensor, recurrence as reference } from "../reference/mod.ts";
 import { compareHeads } from "./compare.ts";
 import { hostTensor } from "./host_tensor.ts";
@@ -43,6 +44,8 @@ export interface RecurrenceCase {
   readonly normalize?: boolean;
   readonly initial?: boolean;
   readonly final?: boolean;
+  /** Whether the final state takes the place of the initial one, as that of a step does. */
+  readonly inPlace?: boolean;
   readonly stateLayout?: "kv" | "vk";
   readonly cuSeqlens?: readonly number[];
   readonly reverse?: boolean;
@@ -83,6 +86,7 @@ export function recurrenceCaseName(c: RecurrenceCase): string {
     c.delta ? " delta" : "",
     c.normalize ? " normalize" : "",
     c.initial ? " initial" : "",
+    c.inPlace ? " in place" : "",
     c.stateLayout ? ` ${c.stateLayout}` : "",
     c.cuSeqlens ? ` packed ${c.cuSeqlens.join(",")}` : "",
     c.reverse ? " reverse" : "",
@@ -197,9 +201,20 @@ export function loadRecurrence(gpu: Gpu, c: RecurrenceCase): LoadedRecurrence {
   );
   return {
     inputs,
-    compute: () => recurrence(...argumentsOf(c, tensors)),
+    compute: () => (c.inPlace ? stepped : recurrence)(...argumentsOf(c, tensors)),
     [Symbol.dispose]: () => Object.values(tensors).forEach((tensor) => tensor.dispose()),
   };
+}
+
+/** What the steps of the families do. */
+function stepped(
+  q: Operand,
+  k: Operand,
+  v: Operand,
+  { finalState: _, ...options }: RecurrenceOptions,
+): RecurrenceResult<"f32" | "f16"> {
+  const family = { name: "recurrence", action: "compute a recurrence", inPlace: true };
+  return runRecurrence(family, [q, k, v], options);
 }
 
 /** Computes a case and returns the error ratio of its worst output. */

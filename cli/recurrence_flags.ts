@@ -15,6 +15,7 @@ export const GATED_FLAGS: Readonly<Record<string, Flag>> = {
   mode: { value: "auto|loop|chunk", help: "how tokens are walked, auto by default" },
   "chunk-size": { value: "16|32|64", help: "tokens of a chunk, 64 by default" },
   state: { help: "find a state and leave one, as a step of decoding does with --length 1" },
+  "in-place": { help: "the same, in the place of the state that is found" },
   schedule: SIZE_FLAGS.schedule,
 };
 
@@ -60,7 +61,8 @@ export function gatedCaseOf(args: Arguments, gate: RecurrenceCase["gate"]): Recu
     gates: "gentle",
     seed: 1,
     ...(mode && { mode }),
-    ...(args.has("state") && { initial: true, final: true }),
+    ...((args.has("state") || args.has("in-place")) && { initial: true, final: true }),
+    ...(args.has("in-place") && { inPlace: true }),
     ...(chunkSize && { chunkSize: Number(chunkSize) as 16 | 32 | 64 }),
     ...(schedule !== undefined && { schedule }),
   };

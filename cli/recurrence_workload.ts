@@ -18,6 +18,7 @@ import {
   recurrenceShapes,
 } from "./recurrence_case.ts";
 import type { SweepKeys } from "./sweep.ts";
+import { recurrenceChoices } from "./tune/recurrence_choices.ts";
 import { type LoadedWorkload, tokenModel, type Workload } from "./workload.ts";
 
 /** A case that runs forwards, each row of the batch as one sequence. */
@@ -58,6 +59,13 @@ export function recurrenceWorkload(c: RecurrenceProfile, operator = "recurrence"
       recurrenceScheduleName(planRecurrence(recurrenceProblemOf(gpu, c), gpu).schedule),
     schedulesOn: (gpu) =>
       recurrenceSchedules(recurrenceProblemOf(gpu, c), gpu).map(recurrenceScheduleName),
+    choices: (gpu) =>
+      recurrenceChoices(
+        recurrenceProblemOf(gpu, c),
+        bytes,
+        gpu,
+        (choice) => recurrenceWorkload({ ...c, ...choice as Partial<RecurrenceProfile> }, operator),
+      ),
     load: (gpu) => loadWorkload(gpu, c),
     model: tokenModel(tokens, bytes),
   };

@@ -2,6 +2,7 @@ import { checkOptionNames } from "../gpu/options.ts";
 import { Tensor } from "../gpu/tensor.ts";
 import { assignCentroids } from "../ops/centroids/mod.ts";
 import { causalConv1d } from "../ops/conv/mod.ts";
+import { hashTokens } from "../ops/hash/mod.ts";
 import { logLinearAttention } from "../ops/log_linear/mod.ts";
 import { titansMemory, tttLinear } from "../ops/fast_weights/mod.ts";
 import {
@@ -203,6 +204,7 @@ export const RUNNABLE: Readonly<Record<string, Runnable>> = {
   ),
   scatterTokens: runnable(scatterTokens, "x indices", NOTHING),
   assignCentroids: runnable(assignCentroids, "x centroids", NOTHING),
+  hashTokens: runnable(hashTokens, "x planes", NOTHING),
 };
 
 /** An operator of the library: its tensors, then one options object. */

@@ -1,6 +1,7 @@
 import type { Gpu } from "../gpu/device.ts";
 import type { Tensor } from "../gpu/tensor.ts";
 import { assignCentroids } from "../ops/centroids/mod.ts";
+import { hashTokens } from "../ops/hash/mod.ts";
 import {
   argSort,
   gatherTokens,
@@ -82,6 +83,7 @@ export function selectGroups(selection: CheckSelection): CheckGroup[] {
     }),
     { operator: "gatherTokens", group: "there and back", items: moveItems(selection) },
     { operator: "assignCentroids", group: "rounds", items: centroidItems(selection) },
+    { operator: "hashTokens", group: "codes", items: hashItems(selection) },
   ];
 }
 
@@ -174,6 +176,26 @@ function centroidItems({ dtype, quick }: CheckSelection): CheckItem[] {
       const { cluster, counts } = assignCentroids(upload(x), upload(centroids), options);
       const expected = reference.assignCentroids(x, centroids, options);
       return [[cluster, expected.cluster], [counts, expected.counts]];
+    })
+  );
+}
+
+/** Integers, whose products are exact in f32, and 0 where planes are met. */
+function hashItems({ dtype, quick }: CheckSelection): CheckItem[] {
+  const counts = { hyperplane: [1, 16, 31], crossPolytope: [1, 16, 33] };
+  const cases = (["f32", "f16"] as const).filter((one) => dtype === undefined || one === dtype)
+    .flatMap((one) =>
+      (["hyperplane", "crossPolytope"] as const).flatMap((kind) =>
+        counts[kind].slice(0, quick ? 2 : 3).map((count) => ({ one, kind, count }))
+      )
+    );
+  return cases.map(({ one, kind, count }) =>
+    exact(`${kind} R${count} ${one}`, (upload) => {
+      const random = new Random(count);
+      const x = hostTensor(one, [2, 131, 2, 20], () => random.integer(-3, 3));
+      const planes = hostTensor(one, [2, count, 1, 20], () => random.integer(-3, 3));
+      const codes = hashTokens(upload(x), upload(planes), { kind });
+      return [[codes, reference.hashTokens(x, planes, { kind })]];
     })
   );
 }

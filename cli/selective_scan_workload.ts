@@ -1,6 +1,6 @@
 import type { Tensor } from "../gpu/tensor.ts";
 import { planSelectiveScan } from "../ops/selective_scan/plan.ts";
-import { selectiveScanProblem } from "../ops/selective_scan/problem.ts";
+import { type SelectiveScanProblem, selectiveScanProblem } from "../ops/selective_scan/problem.ts";
 import { selectiveScheduleName, selectiveSchedules } from "../ops/selective_scan/schedule.ts";
 import {
   CHANNEL_FLAGS,
@@ -21,6 +21,7 @@ import type { Arguments, Flag } from "./command.ts";
 import { RECURRENCE_TOLERANCE } from "./recurrence_case.ts";
 import { SIZE_FLAGS } from "./size_flags.ts";
 import type { SweepKeys } from "./sweep.ts";
+import { selectiveChoices } from "./tune/channel_choices.ts";
 import type { Workload } from "./workload.ts";
 
 /** A problem of the selective scan, with everything that determines its inputs. */
@@ -88,13 +89,22 @@ export const SELECTIVE: ChannelOperator<SelectiveProfile> = {
   }),
   // e^(Δ a) h + b (Δ u) and its part of c · h for each state; Δ u, and of a layer the rest, for a channel
   flopsOf: ({ channels, states, layer }) => channels * (7 * states + (layer ? 7 : 1)),
-  schedulesOn(gpu, { u, delta, a, b, c }: Readonly<Record<string, Tensor>>, options) {
-    const { problem } = selectiveScanProblem({ u, delta, a, b, c }, options);
+  choicesOn: (gpu, tensors, options, { bytes, workloadOf }) =>
+    selectiveChoices(problemOf(tensors, options), bytes, gpu, workloadOf),
+  schedulesOn(gpu, tensors, options) {
+    const problem = problemOf(tensors, options);
     const names = selectiveSchedules(problem, gpu).map(selectiveScheduleName);
     return [selectiveScheduleName(planSelectiveScan(problem, gpu).schedule), names];
   },
   rivalsOf: (c) => ({ naive: { ...c, schedule: "naive" } }),
 };
+
+function problemOf(
+  { u, delta, a, b, c }: Readonly<Record<string, Tensor>>,
+  options: object,
+): SelectiveScanProblem {
+  return selectiveScanProblem({ u, delta, a, b, c }, options).problem;
+}
 
 /** A case of the selective scan as a workload. */
 export function selectiveWorkload(c: SelectiveProfile): Workload {

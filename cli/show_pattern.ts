@@ -2,7 +2,7 @@ import { ATTENTION_FLAGS, attentionCaseOf } from "./attention_flags.ts";
 import { problemOf } from "./attention_problem.ts";
 import { type Arguments, type Command, UsageError } from "./command.ts";
 import { axesOf, NEIGHBORHOOD_FLAGS } from "./neighborhood_flags.ts";
-import { mayColour, print, printJson } from "./output.ts";
+import { mayColour, print, printJson, writeFile } from "./output.ts";
 import { attentionPattern } from "./pattern/attention_pattern.ts";
 import {
   MAX_QUERIES,
@@ -90,7 +90,7 @@ function queriesOf(args: Arguments, lengths: readonly number[]): number[][] {
 /** Prints a picture, or writes it to the file of `--out`. */
 async function showPicture(operator: string, picture: Picture, args: Arguments): Promise<void> {
   const out = args.text("out");
-  if (out !== undefined) await write(out, await fileOf(out, picture));
+  if (out !== undefined) await writeFile(out, await fileOf(out, picture));
   if (args.has("json")) {
     printJson({ operator, ...documentOf(picture), ...(out !== undefined && { out }) });
   } else if (out !== undefined) {
@@ -107,14 +107,4 @@ async function fileOf(path: string, picture: Picture): Promise<Uint8Array> {
   throw new UsageError(
     `Cannot run the command: --out must end in .svg or .png, current value is "${path}"`,
   );
-}
-
-async function write(path: string, bytes: Uint8Array): Promise<void> {
-  try {
-    await Deno.writeFile(path, bytes);
-  } catch (error) {
-    throw new TypeError(
-      `Cannot write to ${path}: ${error instanceof Error ? error.message : String(error)}`,
-    );
-  }
 }

@@ -1,5 +1,7 @@
 import type { Gpu } from "../gpu/device.ts";
 import type { Tensor } from "../gpu/tensor.ts";
+import type { Picture } from "./pattern/picture.ts";
+import type { Choices } from "./tune/choices.ts";
 
 /** A problem of an operator, as `profile` and the benchmarks see it. */
 export interface Workload {
@@ -22,8 +24,12 @@ export interface Workload {
   scheduleOn(gpu: Gpu): string;
   /** Names of all schedules that fit, the default first. */
   schedulesOn(gpu: Gpu): string[];
+  /** What a tuner chooses between. */
+  choices(gpu: Gpu): Choices;
   /** Uploads the inputs. */
   load(gpu: Gpu): LoadedWorkload;
+  /** Draws who sees whom, where not everyone sees everyone. */
+  picture?(): Picture;
   /** What else the times say, of a model of the schedule or in other units. */
   model?(
     gpu: Gpu,
@@ -51,4 +57,9 @@ export function tokenModel(tokens: number, bytes: number): NonNullable<Workload[
     tokensPerSecond: 1000 * tokens / medianMs,
     bytesPerToken: bytes / tokens,
   });
+}
+
+/** How far apart the tokens of a picture are so that it has no more than a reader can look at. */
+export function pictureStep(tokens: number): number {
+  return Math.ceil(tokens / 128);
 }

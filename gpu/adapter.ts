@@ -14,6 +14,8 @@ export interface AdapterSummary {
   readonly description: string;
   /** Its vendor as the runtime tells it, possibly empty. */
   readonly vendor: string;
+  /** Its architecture as the runtime tells it, possibly empty: browsers name it, Deno does not. */
+  readonly architecture: string;
   /** The driver, as far as schedules differ. */
   readonly driver: DriverKind;
   /** Whether a CPU does the work. */
@@ -34,5 +36,6 @@ export function summarise(info: GPUAdapterInfo): AdapterSummary {
   const text = [info.description, info.vendor, info.device, info.architecture].join(" ");
   const driver = DRIVERS.find(([, pattern]) => pattern.test(text))?.[0] ?? "other";
   const software = driver === "llvmpipe" || driver === "swiftshader" || info.isFallbackAdapter;
-  return { description: info.description, vendor: info.vendor, driver, software };
+  const { description, vendor, architecture } = info;
+  return { description, vendor, architecture, driver, software };
 }

@@ -1,12 +1,17 @@
 import type { AdapterSummary } from "./adapter.ts";
 import { keepHostCopy } from "./host_copy.ts";
-import { type DataOf, type DType, dtypeOf, elementBytes, kindOf, volume } from "./dtype.ts";
+import { checkShape, type DataOf, type DType, dtypeOf, elementBytes, volume } from "./dtype.ts";
 import { UnsupportedDeviceError } from "./errors.ts";
 import type { GpuFeatures } from "./features.ts";
 import type { GpuLimits } from "./limits.ts";
 import type { MemoryUse } from "./memory.ts";
+import { prepareCalls } from "./prepare.ts";
 import { attachRuntime, Runtime, runtimeOf } from "./runtime.ts";
 import { Tensor } from "./tensor.ts";
+import type { TunedClasses } from "./tuning.ts";
+
+/** Bytes of the smallest buffer. */
+const SMALLEST = 16;
 
 /**
  * A GPU device that holds tensors and runs operators.
@@ -30,6 +35,8 @@ export class Gpu implements Disposable {
   readonly features: GpuFeatures;
   /** Limits that planning heeds. */
   readonly limits: GpuLimits;
+  /** What the tuning that it was opened with chooses on this adapter, by class of problems. */
+  readonly tuned: TunedClasses;
   readonly #poison: boolean;
 
   /**
@@ -40,6 +47,7 @@ export class Gpu implements Disposable {
    * @param features what was probed
    * @param limits limits for planning
    * @param poison whether new buffers are filled with NaN
+   * @param tuned what a tuning chooses on this adapter
    */
   constructor(
     device: GPUDevice,
@@ -47,12 +55,14 @@ export class Gpu implements Disposable {
     features: GpuFeatures,
     limits: GpuLimits,
     poison: boolean,
+    tuned: TunedClasses = new Map(),
   ) {
     this.device = device;
     this.adapter = adapter;
     this.features = features;
     this.limits = limits;
     this.#poison = poison;
+    this.tuned = tuned;
     const subgroupDirective = features.subgroups?.directive ?? false;
     attachRuntime(this, new Runtime(device, { subgroupDirective }));
   }
@@ -84,6 +94,7 @@ export class Gpu implements Disposable {
         }, data has ${data.length}`,
       );
     }
+    runtimeOf(this).recorder.tape?.spoil();
     const tensor = this.#allocate(shape, dtype);
     const whole = data.byteLength - data.byteLength % 4;
     const { queue } = this.device;
@@ -110,8 +121,14 @@ export class Gpu implements Disposable {
    */
   empty<T extends DType>(shape: readonly number[], dtype: T): Tensor<T> {
     checkShape("make a tensor", shape);
-    const tensor = this.#allocate(shape, dtype);
-    runtimeOf(this).promise(tensor);
+    const runtime = runtimeOf(this);
+    const { recorder } = runtime;
+    const whole = recorder.rehearsal === null;
+    // poison would be written ahead of all that is recorded
+    const reuse = whole && !this.#poison;
+    const tensor = this.#allocate(shape, dtype, { whole, reuse });
+    runtime.promise(tensor);
+    recorder.tape?.empty(tensor);
     if (this.#poison) {
       this.device.queue.writeBuffer(tensor.buffer, 0, new Uint8Array(tensor.buffer.size).fill(255));
     }
@@ -193,6 +210,32 @@ export class Gpu implements Disposable {
   }
 
   /**
+   * Compiles what calls of operators will run, ahead of their first use, in parallel where the runtime
+   * can.
+   *
+   * Each call is made once and launches nothing; what it makes is freed, and `empty()` takes no memory
+   * in it, so tensors only tell shapes. Lengths hardly matter: few pipelines depend on them.
+   *
+   * @param calls functions that call operators; must not be async, nor read tensors
+   * @throws what a call throws, before anything is compiled
+   * @throws ShaderError if the driver refuses a shader
+   *
+   * @example Compile before the first token
+   * ```ts
+   * import { attention, requestGpu, simpleGla } from "@tessera/kernels";
+   * using gpu = await requestGpu();
+   * const heads = () => gpu.empty([1, 512, 2, 16], "f32");
+   * await gpu.prepare([
+   *   () => attention(heads(), heads(), heads(), { causal: true }),
+   *   () => simpleGla(heads(), heads(), heads(), gpu.empty([2], "f32")),
+   * ]);
+   * ```
+   */
+  async prepare(calls: readonly (() => unknown)[]): Promise<void> {
+    await prepareCalls(runtimeOf(this), calls);
+  }
+
+  /**
    * Records operators into an encoder of the caller's, who submits it.
    *
    * Tensors that the operators read and write must live until then.
@@ -217,9 +260,14 @@ export class Gpu implements Disposable {
     this.dispose();
   }
 
-  #allocate<T extends DType>(shape: readonly number[], dtype: T): Tensor<T> {
-    runtimeOf(this).recorder.ensureAlive("an allocation");
-    const size = Math.max(16, Math.ceil(volume(shape) * elementBytes(dtype) / 16) * 16);
+  #allocate<T extends DType>(
+    shape: readonly number[],
+    dtype: T,
+    { whole, reuse } = { whole: true, reuse: false },
+  ): Tensor<T> {
+    const { recorder } = runtimeOf(this);
+    recorder.ensureAlive("an allocation");
+    const size = Math.max(SMALLEST, Math.ceil(volume(shape) * elementBytes(dtype) / 16) * 16);
     if (size > this.limits.maxBufferSize) {
       throw new UnsupportedDeviceError(
         `Cannot make a tensor as it must fit one buffer: [${shape}] of ${dtype} takes ${size} bytes, the device allows ${this.limits.maxBufferSize}`,
@@ -227,21 +275,11 @@ export class Gpu implements Disposable {
       );
     }
     const usage = GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST;
-    const buffer = runtimeOf(this).recorder.operation(
-      "an allocation",
-      () => this.device.createBuffer({ label: `${dtype} [${shape}]`, size, usage }),
-    );
+    const own = { label: `${dtype} [${shape}]`, size: whole ? size : SMALLEST, usage };
+    const create = (): GPUBuffer => this.device.createBuffer(own);
+    const retired = reuse ? recorder.reuse(size) : undefined;
+    const buffer = retired ?? recorder.operation("an allocation", create);
     return new Tensor(this, buffer, shape, dtype, true);
-  }
-}
-
-function checkShape(action: string, shape: readonly number[]): void {
-  if (!Array.isArray(shape) || !shape.every((size) => Number.isSafeInteger(size) && size >= 0)) {
-    throw new TypeError(
-      `Cannot ${action} as its shape must be an array of integers >= 0: shape is ${
-        Array.isArray(shape) ? `[${shape}]` : kindOf(shape)
-      }`,
-    );
   }
 }
 

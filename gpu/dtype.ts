@@ -55,3 +55,14 @@ export function kindOf(value: unknown): string {
   if (typeof value !== "object" || value === null) return String(value);
   return value.constructor?.name ?? "an object";
 }
+
+/** Refuses what is no shape. */
+export function checkShape(action: string, shape: readonly number[]): void {
+  if (!Array.isArray(shape) || !shape.every((size) => Number.isSafeInteger(size) && size >= 0)) {
+    throw new TypeError(
+      `Cannot ${action} as its shape must be an array of integers >= 0: shape is ${
+        Array.isArray(shape) ? `[${shape}]` : kindOf(shape)
+      }`,
+    );
+  }
+}

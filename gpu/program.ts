@@ -4,8 +4,8 @@ export type ParamType = "u32" | "i32" | "f32";
 /** How a shader reaches a resource. */
 export type Access = "read" | "read_write" | "texture";
 
-/** Texels that kernels read: four f32, or four f16 as two words. */
-export type TexelFormat = "rgba32float" | "rg32uint";
+/** Texels that kernels read: four f32, or f16 in words, four or eight of them. */
+export type TexelFormat = "rgba32float" | "rg32uint" | "rgba32uint";
 
 /** Texels in a row of a texture that holds a tensor. */
 export const TEXTURE_WIDTH = 4096;
@@ -74,7 +74,9 @@ export function snakeCase(name: string): string {
 
 /** Bytes of the parameter block of a program. */
 export function paramBytes(program: Program): number {
-  return Math.ceil(Object.keys(program.params).length / 4) * 16;
+  let fields = 0;
+  for (const _ in program.params) fields++;
+  return Math.ceil(fields / 4) * 16;
 }
 
 /** Writes the values of a parameter block at an offset. */
@@ -84,9 +86,10 @@ export function writeParams(
   program: Program,
   values: Readonly<Record<string, number>>,
 ): void {
+  const { params } = program;
   let at = offset;
-  for (const [name, type] of Object.entries(program.params)) {
-    const value = values[name];
+  for (const name in params) {
+    const [type, value] = [params[name], values[name]];
     if (value === undefined) {
       throw new TypeError(
         `Cannot launch ${program.label} as every parameter must be set: ${name} is missing`,

@@ -1,44 +1,16 @@
-import { DeviceError, type ShaderError } from "./errors.ts";
+import { Arena } from "./arena.ts";
+import { BindGroups, type Block } from "./bind_groups.ts";
+import { DeviceError } from "./errors.ts";
+import { Failures } from "./failures.ts";
 import type { MemoryMeter } from "./memory.ts";
 import type { PipelineCache } from "./pipeline.ts";
+import type { BufferRange, Launch, Operation } from "./operation.ts";
 import { paramBytes, type Program, type TexelFormat, writeParams } from "./program.ts";
-import { type Scratch, ScratchPool } from "./scratch.ts";
+import type { Tape } from "./tape.ts";
+import { Retired } from "./retired.ts";
+import { fillTexture, type Scratch, ScratchPool } from "./scratch.ts";
 
-/** Part of a buffer; the whole of it where offset and size are absent. */
-export interface BufferRange {
-  /** The buffer. */
-  readonly buffer: GPUBuffer;
-  /** First byte. */
-  readonly offset?: number;
-  /** Bytes. */
-  readonly size?: number;
-}
-
-/** One dispatch: a program, what it binds by name, its parameters, and workgroups per axis. */
-export interface Launch {
-  /** What runs. */
-  readonly program: Program;
-  /** A buffer range or a texture for each binding. */
-  readonly resources: Readonly<Record<string, BufferRange | GPUTextureView>>;
-  /** A value for each field of the parameter block. */
-  readonly params: Readonly<Record<string, number>>;
-  /** Workgroups on x, y and z; a zero skips the launch. */
-  readonly grid: readonly [number, number, number];
-}
-
-/** What an operator may do while it records. */
-export interface Operation {
-  /** Adds a dispatch. */
-  launch(launch: Launch): void;
-  /** Lends a buffer until the operator returns; later operators may reuse it. */
-  scratch(bytes: number): BufferRange;
-  /** Copies rows of texels from a buffer into a texture, lent like scratch. */
-  texture(source: GPUBuffer, texels: number, format: TexelFormat): GPUTextureView;
-  /** Uploads a table of words for the launches of this operator. */
-  table(words: Uint32Array<ArrayBuffer>): BufferRange;
-  /** Copies the first bytes of a buffer into another one. */
-  copy(source: GPUBuffer, target: GPUBuffer, bytes: number): void;
-}
+export type { BufferRange, Launch, Operation } from "./operation.ts";
 
 /** Where commands go: the recorder's own encoder, or one that the caller submits. */
 interface Target {
@@ -48,26 +20,29 @@ interface Target {
   readonly foreign: boolean;
 }
 
-const SLOT = 256;
-const SLOTS = 256;
-
 /** Records operators into one encoder and submits it when asked, or when it has grown. */
 export class Recorder implements Operation {
   readonly #device: GPUDevice;
   readonly #pipelines: PipelineCache;
   readonly #scratch: ScratchPool;
-  readonly #arena: GPUBuffer;
-  readonly #staging: DataView<ArrayBuffer> = new DataView(new ArrayBuffer(SLOT * SLOTS));
-  readonly #failures: Set<Promise<Error | null>> = new Set();
+  readonly #arena: Arena;
+  readonly #groups: BindGroups;
+  /** What the device found wrong. */
+  readonly failures: Failures = new Failures();
+  /** Notes what is recorded, where it is to be recorded again. */
+  tape: Tape | null = null;
+  /** Takes what operators do, where nothing is to be launched. */
+  rehearsal: Operation | null = null;
   readonly #operators: Set<string> = new Set();
-  #retired: GPUBuffer[] = [];
+  readonly #retired: Retired = new Retired();
   #lent: Scratch[] = [];
   #tables: GPUBuffer[] = [];
   #target: Target | null = null;
-  readonly #voided: Map<number, Error> = new Map();
   #submissions = 0;
-  #slots = 0;
+  /** Whether the arena holds tables of the operator that is being recorded. */
+  #tabled = false;
   #recording = false;
+  #listener: ((step: string) => void) | null = null;
   #lost: string | null = null;
 
   /** Makes an empty recorder. */
@@ -75,8 +50,8 @@ export class Recorder implements Operation {
     this.#device = device;
     this.#pipelines = pipelines;
     this.#scratch = new ScratchPool(device, meter);
-    const usage = GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST;
-    this.#arena = device.createBuffer({ label: "parameters", size: SLOT * SLOTS, usage });
+    this.#arena = new Arena(device);
+    this.#groups = new BindGroups(device);
     device.lost.then(({ message, reason }) => {
       this.#lost ??= `the GPU device was lost (${reason || "unknown"}): ${message}`;
     });
@@ -84,62 +59,77 @@ export class Recorder implements Operation {
 
   /** Records an operator; what the device finds wrong with it, or inside it, a later wait throws. */
   operation<T>(name: string, record: (operation: Operation) => T): T {
-    if (this.#recording) return record(this);
+    const operation = this.rehearsal ?? this;
+    if (this.#recording) return record(operation);
     this.ensureAlive(name);
     this.#recording = true;
+    this.tape?.operator(name);
     this.#operators.add(name);
     this.#device.pushErrorScope("out-of-memory");
     this.#device.pushErrorScope("validation");
     try {
-      return record(this);
+      return record(operation);
     } finally {
       this.#recording = false;
-      for (let scope = 0; scope < 2; scope++) this.#watch(name, this.#device.popErrorScope());
+      this.tape?.operator(null);
+      this.failures.watch(name, this.#device.popErrorScope());
+      this.failures.watch(name, this.#device.popErrorScope());
       if (this.#target?.foreign) {
         this.#scratch.abandon(this.#lent);
       } else {
         this.#scratch.giveBack(this.#lent);
-        for (const table of this.#tables) this.retire(table);
+        for (const table of this.#tables) this.#retire(table);
       }
       this.#lent = [];
       this.#tables = [];
+      this.#tabled = false;
     }
   }
 
-  launch({ program, resources, params, grid }: Launch): void {
+  launch(launch: Launch): void {
+    const { program, resources, params, grid } = launch;
     if (grid.includes(0)) return;
-    const { compute, layout } = this.#pipelines.get(program, (error) => this.#keep(error));
-    const uniform = this.#parameters(program, params);
-    const entries = program.bindings.map(({ name }, binding) => ({
-      binding,
-      resource: resources[name] as GPUBindingResource,
-    }));
-    const group = this.#device.createBindGroup({
-      label: program.label,
-      layout,
-      entries: [...entries, { binding: entries.length, resource: uniform }],
-    });
+    this.tape?.launch(launch);
+    const { compute, layout } = this.#pipelines.get(program, (error) => this.failures.keep(error));
+    const block = this.#parameters(program, params);
+    const group = this.#groups.find({ program, resources, layout, block });
     const pass = this.#pass();
     pass.setPipeline(compute);
-    pass.setBindGroup(0, group);
-    pass.dispatchWorkgroups(...grid);
+    pass.setBindGroup(0, group, [block.offset]);
+    pass.dispatchWorkgroups(grid[0], grid[1], grid[2]);
+    this.#listener?.(program.label);
   }
 
   scratch(bytes: number): BufferRange {
     const lent = this.#scratch.buffer(bytes);
     this.#lent.push(lent);
-    return { buffer: lent.resource };
+    const range = { buffer: lent.resource };
+    this.tape?.scratch(bytes, range);
+    return range;
   }
 
   texture(source: GPUBuffer, texels: number, format: TexelFormat): GPUTextureView {
     const lent = this.#scratch.texture(texels, format);
     this.#lent.push(lent);
-    lent.fill(this.copies(), source);
-    return lent.resource.createView();
+    fillTexture(this.copies(), source, lent.resource, texels);
+    this.tape?.texture(source, { texels, format }, lent.view);
+    this.#listener?.("copy into a texture");
+    return lent.view;
   }
 
   table(words: Uint32Array<ArrayBuffer>): BufferRange {
+    const range = this.#table(words);
+    this.tape?.table(words, range);
+    return range;
+  }
+
+  #table(words: Uint32Array<ArrayBuffer>): BufferRange {
     const size = Math.max(16, words.byteLength);
+    if (Arena.holds(size) && !this.#target?.foreign) {
+      const offset = this.#arena.find(words) ?? this.#place(words);
+      this.#tabled = true;
+      return { buffer: this.#arena.buffer, offset, size };
+    }
     const usage = GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_DST;
     const buffer = this.#device.createBuffer({ label: "table", size, usage });
     // Deno panics when an empty ArrayBuffer is written
@@ -149,7 +139,10 @@ export class Recorder implements Operation {
   }
 
   copy(source: GPUBuffer, target: GPUBuffer, bytes: number): void {
-    if (bytes > 0) this.copies().copyBufferToBuffer(source, 0, target, 0, bytes);
+    if (bytes === 0) return;
+    this.tape?.copy(source, target, bytes);
+    this.copies().copyBufferToBuffer(source, 0, target, 0, bytes);
+    this.#listener?.("copy");
   }
 
   /** The encoder, outside of any pass, for copies. */
@@ -166,6 +159,26 @@ export class Recorder implements Operation {
     this.copies().beginComputePass({ timestampWrites }).end();
   }
 
+  /** Tells a listener the label of each dispatch and copy that `record` records, right behind it. */
+  listen(listener: (step: string) => void, record: () => void): void {
+    this.#listener = listener;
+    try {
+      record();
+    } finally {
+      this.#listener = null;
+    }
+  }
+
+  /** Records something, and notes it on a tape. */
+  taped<T>(tape: Tape, record: () => T): T {
+    this.tape = tape;
+    try {
+      return record();
+    } finally {
+      this.tape = null;
+    }
+  }
+
   /** Records into an encoder that the caller submits. */
   redirect<T>(encoder: GPUCommandEncoder, record: () => T): T {
     this.submit();
@@ -176,14 +189,21 @@ export class Recorder implements Operation {
       return result;
     } finally {
       this.#target = null;
+      this.#groups.clear();
       this.#operators.clear();
     }
   }
 
-  /** Destroys a buffer as soon as no recorded command needs it. */
+  /** Destroys the buffer of a tensor as soon as no recorded command needs it. */
   retire(buffer: GPUBuffer): void {
     if (this.#target === null) buffer.destroy();
-    else this.#retired.push(buffer);
+    else this.#retired.addOfTensor(buffer);
+  }
+
+  /** A buffer that was retired meanwhile, for what an operator computes: nobody writes it but commands. */
+  reuse(bytes: number): GPUBuffer | undefined {
+    const ordered = this.#recording && !this.#target?.foreign;
+    return ordered ? this.#retired.take(bytes) : undefined;
   }
 
   /** Sends what was recorded to the device; returns at once. */
@@ -193,34 +213,25 @@ export class Recorder implements Operation {
     target.pass?.end();
     this.#target = null;
     this.#device.pushErrorScope("validation");
-    this.#device.queue.writeBuffer(this.#arena, 0, this.#staging.buffer, 0, this.#slots * SLOT);
+    this.#arena.flush();
     this.#device.queue.submit([target.encoder.finish()]);
-    this.#judge(this.#submissions++, [...this.#operators].join(", ") || "the copies");
+    const operators = [...this.#operators].join(", ") || "the copies";
+    this.failures.judge(this.#submissions++, operators, this.#device.popErrorScope());
     this.#scratch.clear();
-    for (const buffer of this.#retired) buffer.destroy();
-    this.#retired = [];
+    this.#groups.clear();
+    this.#retired.destroy();
     this.#operators.clear();
-    this.#slots = 0;
   }
 
   /** Waits until the device has judged everything submitted; throws the first error it found. */
   async settled(): Promise<void> {
-    const found = await Promise.all(this.#failures);
-    this.#failures.clear();
-    const error = found.find((error) => error !== null);
-    if (error) throw error;
+    await this.failures.settled();
     this.ensureAlive("the recorded work");
   }
 
   /** Number of the submission that takes what is recorded now. */
   get submission(): number {
     return this.#submissions;
-  }
-
-  /** Throws if a submission was refused, as a whole, by the device. */
-  ensureComputed(submission: number | undefined): void {
-    const failure = submission === undefined ? undefined : this.#voided.get(submission);
-    if (failure !== undefined) throw failure;
   }
 
   /** Throws if the device is lost or the owner was disposed. */
@@ -232,7 +243,12 @@ export class Recorder implements Operation {
   dispose(): void {
     this.submit();
     this.#lost ??= "its Gpu was disposed";
-    this.#arena.destroy();
+    this.#arena.dispose();
+  }
+
+  #retire(buffer: GPUBuffer): void {
+    if (this.#target === null) buffer.destroy();
+    else this.#retired.add(buffer);
   }
 
   #current(): Target {
@@ -247,7 +263,7 @@ export class Recorder implements Operation {
   }
 
   /** Puts a parameter block where the shader will read it. */
-  #parameters(program: Program, values: Readonly<Record<string, number>>): GPUBufferBinding {
+  #parameters(program: Program, values: Readonly<Record<string, number>>): Block {
     const size = paramBytes(program);
     if (this.#target?.foreign) {
       const usage = GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST;
@@ -255,32 +271,29 @@ export class Recorder implements Operation {
       const block = new ArrayBuffer(size);
       writeParams(new DataView(block), 0, program, values);
       this.#device.queue.writeBuffer(buffer, 0, block);
-      return { buffer };
+      return { buffer, offset: 0, size };
     }
-    if (this.#slots === SLOTS) this.submit();
-    const offset = this.#slots++ * SLOT;
-    writeParams(this.#staging, offset, program, values);
-    return { buffer: this.#arena, offset, size };
+    const offset = this.#take(size);
+    writeParams(this.#arena.staging, offset, program, values);
+    return { buffer: this.#arena.buffer, offset, size };
   }
 
-  /** Pops the scope of a submission: an error in it voids all that the submission would compute. */
-  #judge(submission: number, operators: string): void {
-    this.#keep(
-      this.#device.popErrorScope().then((error) => {
-        if (error === null) return null;
-        const failure = new DeviceError(operators, error.message);
-        this.#voided.set(submission, failure);
-        return failure;
-      }),
-    );
+  /** Puts a table into the arena. */
+  #place(words: Uint32Array<ArrayBuffer>): number {
+    const offset = this.#take(words.byteLength);
+    this.#arena.place(words, offset);
+    return offset;
   }
 
-  #watch(operator: string, scope: Promise<GPUError | null>): void {
-    this.#keep(scope.then((error) => error && new DeviceError(operator, error.message)));
-  }
-
-  #keep(failure: Promise<DeviceError | ShaderError | null>): void {
-    this.#failures.add(failure);
-    failure.then((error) => error === null && this.#failures.delete(failure));
+  /** Takes a block of the arena; submits what was recorded where the arena is full. */
+  #take(bytes: number): number {
+    const offset = this.#arena.take(bytes);
+    if (offset !== null) return offset;
+    if (this.#target === null) this.#arena.flush();
+    else this.submit();
+    // launches to come may bind tables that this operator has put there
+    if (this.#tabled) this.#tables.push(this.#arena.leave());
+    this.#tabled = false;
+    return this.#take(bytes);
   }
 }

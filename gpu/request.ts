@@ -5,6 +5,7 @@ import { UnsupportedDeviceError } from "./errors.ts";
 import { openDevice, probeFeatures } from "./features.ts";
 import { type GpuLimits, LIMITS, readLimits } from "./limits.ts";
 import { checkOptionNames } from "./options.ts";
+import { adapterKey, checkTuning, tunedClasses, type Tuning } from "./tuning.ts";
 
 /** Options of {@linkcode requestGpu}. */
 export interface GpuOptions {
@@ -32,6 +33,12 @@ export interface GpuOptions {
    * @default {false}
    */
   poison?: boolean;
+  /**
+   * What `tessera tune --save FILE` wrote, parsed: schedules chosen by measurement, for the adapters
+   * and classes of problems that it knows. A schedule that a call names wins over it; an entry that
+   * does not fit a call is passed over.
+   */
+  tuning?: Tuning;
 }
 
 /**
@@ -65,10 +72,13 @@ export async function requestGpu(options: GpuOptions = {}): Promise<Gpu> {
   const device = await openDevice(adapter);
   const features = await probeFeatures(device, adapter);
   const limits = readLimits(device, summary, options.limits);
-  return new Gpu(device, summary, features, limits, options.poison ?? false);
+  const tuned = tunedClasses(options.tuning, adapterKey(summary, features));
+  return new Gpu(device, summary, features, limits, options.poison ?? false, tuned);
 }
 
-const OPTIONS: readonly (keyof GpuOptions)[] = ["powerPreference", "software", "limits", "poison"];
+const OPTIONS: readonly (keyof GpuOptions)[] = [
+  ...["powerPreference", "software", "limits", "poison", "tuning"] as const,
+];
 const SOFTWARE: readonly unknown[] = [undefined, "allowed", "required", "forbidden"];
 
 function checkOptions(options: GpuOptions): void {
@@ -81,6 +91,7 @@ function checkOptions(options: GpuOptions): void {
       }`,
     );
   }
+  if (options.tuning !== undefined) checkTuning(action, options.tuning);
   checkOptionNames(`${action} with lowered limits`, options.limits ?? {}, LIMITS);
   for (const [name, limit] of Object.entries(options.limits ?? {})) {
     if (typeof limit === "number" && limit > 0) continue;

@@ -1,9 +1,14 @@
 import type { Gpu } from "./device.ts";
+import { Bounded } from "./bounded.ts";
 import { DeviceError } from "./errors.ts";
 import { MemoryMeter } from "./memory.ts";
 import { type CompilerOptions, PipelineCache } from "./pipeline.ts";
 import { type Operation, Recorder } from "./recorder.ts";
+import type { Tape } from "./tape.ts";
 import type { Tensor } from "./tensor.ts";
+
+/** Calls that are remembered. */
+const TAPES = 1024;
 
 /** What a `Gpu` keeps to itself and shares with operators. */
 export class Runtime {
@@ -15,6 +20,8 @@ export class Runtime {
   readonly pipelines: PipelineCache;
   /** Recorded work. */
   readonly recorder: Recorder;
+  /** What calls recorded, by the spelling of their arguments. */
+  readonly tapes: Bounded<Tape> = new Bounded(TAPES);
   readonly #scopes: Set<Tensor>[] = [];
   readonly #promised: WeakMap<Tensor, number> = new WeakMap();
 
@@ -34,6 +41,7 @@ export class Runtime {
   /** Takes a disposed tensor out of the books. */
   release(tensor: Tensor, owned: boolean): void {
     this.meter.remove(owned ? tensor.buffer.size : 0, 1);
+    this.recorder.tape?.dispose(tensor);
     for (const scope of this.#scopes) scope.delete(tensor);
     if (owned) this.recorder.retire(tensor.buffer);
   }
@@ -64,7 +72,7 @@ export class Runtime {
   /** Submits, waits, and returns a copy of the elements of a tensor. */
   async read(tensor: Tensor): Promise<ArrayBuffer> {
     const bytes = await this.download(tensor.buffer, tensor.bytes);
-    this.recorder.ensureComputed(this.#promised.get(tensor));
+    this.recorder.failures.ensureComputed(this.#promised.get(tensor));
     return bytes;
   }
 

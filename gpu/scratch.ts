@@ -14,8 +14,8 @@ interface ScratchBuffer extends Scratch {
 
 interface ScratchTexture extends Scratch {
   readonly resource: GPUTexture;
-  /** Copies the texels from the start of a buffer. */
-  fill(encoder: GPUCommandEncoder, source: GPUBuffer): void;
+  /** All of it. */
+  readonly view: GPUTextureView;
 }
 
 /** Lends memory to operators; what one gives back the next may take, until `clear()` destroys it. */
@@ -33,8 +33,11 @@ export class ScratchPool {
   /** Lends a storage buffer. */
   buffer(size: number): ScratchBuffer {
     const usage = GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST;
-    const make = (): GPUBuffer => this.#device.createBuffer({ label: "scratch", size, usage });
-    return this.#take(`buffer ${size}`, size, make);
+    const key = `buffer ${size}`;
+    return this.#take(key, size, () => ({
+      ...{ key, bytes: size },
+      resource: this.#device.createBuffer({ label: "scratch", size, usage }),
+    }));
   }
 
   /** Lends a texture of at least so many texels. */
@@ -44,10 +47,11 @@ export class ScratchPool {
     const bytes = texelBytes(format) * TEXTURE_WIDTH * rows;
     const usage = GPUTextureUsage.COPY_DST | GPUTextureUsage.STORAGE_BINDING;
     const size = [TEXTURE_WIDTH, rows];
-    const make = (): GPUTexture =>
-      this.#device.createTexture({ label: "scratch", size, format, usage });
-    const lent = this.#take(`${format} ${rows}`, bytes, make);
-    return { ...lent, fill: (encoder, source) => fill(encoder, source, lent.resource, texels) };
+    const key = `${format} ${rows}`;
+    return this.#take(key, bytes, () => {
+      const resource = this.#device.createTexture({ label: "scratch", size, format, usage });
+      return { key, bytes, resource, view: resource.createView() };
+    });
   }
 
   /** Takes loans back for reuse. */
@@ -73,20 +77,20 @@ export class ScratchPool {
     this.#free.clear();
   }
 
-  #take<R extends GPUBuffer | GPUTexture>(key: string, bytes: number, make: () => R) {
+  #take<S extends Scratch>(key: string, bytes: number, make: () => S): S {
     const free = this.#free.get(key)?.pop();
-    if (free !== undefined) return free as Scratch & { resource: R };
+    if (free !== undefined) return free as S;
     this.#meter.add(bytes, 0);
-    return { key, bytes, resource: make() };
+    return make();
   }
 }
 
 function texelBytes(format: TexelFormat): number {
-  return format === "rgba32float" ? 16 : 8;
+  return format === "rg32uint" ? 8 : 16;
 }
 
-/** Copies whole rows at once, then the rest of the last row. */
-function fill(
+/** Copies texels from the start of a buffer: whole rows at once, then the rest of the last row. */
+export function fillTexture(
   encoder: GPUCommandEncoder,
   buffer: GPUBuffer,
   texture: GPUTexture,

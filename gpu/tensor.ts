@@ -1,6 +1,10 @@
 import type { Gpu } from "./device.ts";
 import { type DataOf, type DType, elementBytes, viewOf, volume } from "./dtype.ts";
+import { hostCopyNumber } from "./host_copy.ts";
 import { runtimeOf } from "./runtime.ts";
+
+/** Spells what an operator can know of a tensor without waiting for the device. */
+export let describeTensor: (tensor: Tensor) => string;
 
 /**
  * An array on the GPU: a buffer, a shape and an element type, row-major, last axis fastest.
@@ -27,6 +31,11 @@ export class Tensor<T extends DType = DType> implements Disposable {
   readonly dtype: T;
   readonly #owned: boolean;
   #disposed = false;
+  #description: string | null = null;
+
+  static {
+    describeTensor = (tensor) => tensor.#description ??= tensor.#describe();
+  }
 
   /**
    * Use `gpu.tensor()`, `gpu.empty()` or `gpu.wrap()` instead.
@@ -46,7 +55,7 @@ export class Tensor<T extends DType = DType> implements Disposable {
   ) {
     this.gpu = gpu;
     this.buffer = buffer;
-    this.shape = [...shape];
+    this.shape = shape.slice();
     this.dtype = dtype;
     this.#owned = owned;
     runtimeOf(gpu).adopt(this, owned ? buffer.size : 0);
@@ -89,5 +98,12 @@ export class Tensor<T extends DType = DType> implements Disposable {
   /** The same as `dispose()`, for `using`. */
   [Symbol.dispose](): void {
     this.dispose();
+  }
+
+  #describe(): string {
+    const { dtype, shape, buffer } = this;
+    const copy = dtype === "i32" ? hostCopyNumber(this) ?? "computed" : "";
+    const lent = this.#owned ? "" : `${buffer.size} ${buffer.usage}`;
+    return `${dtype}[${shape.join()}]${copy}/${lent}`;
   }
 }

@@ -1,5 +1,5 @@
 import type { Gpu } from "./device.ts";
-import { runtimeOf } from "./runtime.ts";
+import { MAX_TIMESTAMPS, timestamps } from "./timestamps.ts";
 
 /** Options of {@linkcode timeRuns}. */
 export interface TimingOptions {
@@ -29,9 +29,6 @@ export async function timeRuns(
   return times.sort((a, b) => a - b);
 }
 
-/** Two timestamps a run; a query set holds 4096 at most. */
-const BATCH = 1024;
-
 async function timestampRuns(gpu: Gpu, body: () => void, runs: number): Promise<number[]> {
   const times: number[] = [];
   while (times.length < runs) {
@@ -40,27 +37,18 @@ async function timestampRuns(gpu: Gpu, body: () => void, runs: number): Promise<
   return times;
 }
 
+/** Two timestamps a run. */
+const BATCH = MAX_TIMESTAMPS / 2;
+
 async function timestampBatch(gpu: Gpu, body: () => void, runs: number): Promise<number[]> {
-  const { device } = gpu;
-  const runtime = runtimeOf(gpu);
-  const { recorder } = runtime;
-  const bytes = runs * 16;
-  const querySet = device.createQuerySet({ type: "timestamp", count: runs * 2 });
-  const usage = GPUBufferUsage.QUERY_RESOLVE | GPUBufferUsage.COPY_SRC;
-  const resolved = device.createBuffer({ label: "timestamps", size: bytes, usage });
-  try {
+  const stamps = await timestamps(gpu, runs * 2, (stamp) => {
     for (let run = 0; run < runs; run++) {
-      recorder.stamp(querySet, run * 2);
+      stamp();
       body();
-      recorder.stamp(querySet, run * 2 + 1);
+      stamp();
     }
-    recorder.copies().resolveQuerySet(querySet, 0, runs * 2, resolved, 0);
-    const stamps = new BigUint64Array(await runtime.download(resolved, bytes));
-    return Array.from({ length: runs }, (_, i) => Number(stamps[i * 2 + 1] - stamps[i * 2]) / 1e6);
-  } finally {
-    querySet.destroy();
-    resolved.destroy();
-  }
+  });
+  return Array.from({ length: runs }, (_, run) => stamps[2 * run + 1] - stamps[2 * run]);
 }
 
 /** A wait costs milliseconds by itself, so a batch runs at least ten times as long as a bare wait. */

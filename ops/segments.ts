@@ -1,3 +1,5 @@
+import type { TunedWalk } from "./tuning.ts";
+
 /** Tokens that one workgroup walks: from `first` to before `end`, and the row of its state. */
 export interface Segment {
   readonly first: number;
@@ -69,16 +71,29 @@ export function roundsOf(
 export interface ChunkWish {
   readonly mode: "auto" | "chunk" | "loop";
   readonly length: number;
-  readonly chunkSize: number;
+  /** Tokens of a chunk, or null where the caller leaves them open. */
+  readonly chunkSize: number | null;
 }
 
-/** Whether chunks are computed in parallel: asked for, or a GPU would idle without them. */
-export function wantsChunks(
+/** Tokens of a chunk where neither a call nor a tuning names them. */
+const CHUNK_SIZE = 64;
+
+/**
+ * Tokens of the chunks that are computed in parallel, or null for a loop: as the call says, as tuning
+ * chose, or chunks where a parallel device would idle without them.
+ */
+export function chunkTokens(
   { mode, length, chunkSize }: ChunkWish,
-  { software, idle }: { readonly software: boolean; readonly idle: boolean },
-): boolean {
-  if (mode !== "auto") return mode === "chunk";
-  return !software && length >= 4 * chunkSize && idle;
+  { parallel, idle, tuned }: {
+    readonly parallel: boolean;
+    readonly idle: boolean;
+    readonly tuned: TunedWalk;
+  },
+): number | null {
+  const size = chunkSize ?? tuned.chunkSize ?? CHUNK_SIZE;
+  if (mode !== "auto") return mode === "chunk" ? size : null;
+  const wanted = tuned.mode === undefined ? parallel && idle : tuned.mode === "chunk";
+  return wanted && length >= 4 * size ? size : null;
 }
 
 /** Pieces of a segment in the order in which the recurrence meets them. */

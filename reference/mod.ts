@@ -43,6 +43,7 @@
 export * from "./attention.ts";
 export { type AppendOptions, type AppendResult, appendToCache, type KvCache } from "./cache.ts";
 export * from "./clusters.ts";
+export * from "./hashes.ts";
 export * from "./merge.ts";
 export {
   neighborhoodAttention,

@@ -20,7 +20,9 @@ const LAYERS: Record<string, readonly string[]> = {
     "reference/",
     "mod.ts",
     "@std/cli/",
+    "@observablehq/plot",
     "fast-png",
+    "linkedom",
     "npm:",
   ],
   "cli.ts": [

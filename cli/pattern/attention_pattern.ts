@@ -19,18 +19,21 @@ export interface AttentionPattern {
   readonly hooks?: Pick<HookTexts, "score" | "mask">;
   /** Blocks of a map of the mask. */
   readonly map?: { readonly queryBlock: number; readonly keyBlock: number } | undefined;
+  /** How far apart the queries and keys are that are drawn, 1 by default. */
+  readonly step?: number;
 }
 
 /** Draws which keys the queries of attention see, as a matrix for each head. */
 export function attentionPattern(pattern: AttentionPattern): Picture {
-  const { qLen, kvLen, heads = 1 } = pattern;
-  checkCells([...(heads > 1 ? [heads] : []), qLen, kvLen]);
+  const { qLen, kvLen, heads = 1, step = 1 } = pattern;
+  const [rows, columns] = [qLen, kvLen].map((length) => Math.ceil(length / step));
+  checkCells([...(heads > 1 ? [heads] : []), rows, columns]);
   const { paints, legend, paintOf } = shadingOf(pattern);
   return {
     title: titleOf(pattern),
     paints,
     panels: Array.from({ length: heads }, (_, h) => {
-      const { axes, ...panel } = matrixPanel(qLen, kvLen, paintOf(h));
+      const { axes, ...panel } = matrixPanel(qLen, kvLen, paintOf(h), step);
       return {
         ...panel,
         ...(h === 0 && axes && { axes }),

@@ -10,8 +10,11 @@ export const MAX_QUERIES: number = HUE_COUNT;
 /** Most greys that tell dilation groups apart; beyond them they repeat. */
 const MAX_GROUNDS = 9;
 
-/** Draws which keys the queries of a neighborhood of one axis see, as a matrix. */
-export function neighborhoodMatrix(axis: NeighborhoodAxis): Picture {
+/**
+ * Draws which keys the queries of a neighborhood of one axis see, as a matrix, or which of every
+ * `step`-th key every `step`-th query sees.
+ */
+export function neighborhoodMatrix(axis: NeighborhoodAxis, step = 1): Picture {
   const { length, stride, dilation } = axis;
   const hues = Math.min(dilation, HUE_COUNT);
   const shades = stride > 1 ? ["seen", "soft"] as const : ["seen"] as const;
@@ -32,7 +35,7 @@ export function neighborhoodMatrix(axis: NeighborhoodAxis): Picture {
     const paint = 1 + hue * shades.length + strideGroup % shades.length;
     const self = 1 + seen.length + hue;
     return (key) => key === query ? self : keys.has(key) ? paint : 0;
-  });
+  }, step);
   return {
     title: neighborhoodTitle([axis]),
     paints: [hidden, ...seen, ...selves],

@@ -1,3 +1,4 @@
+import { escaped } from "../markup.ts";
 import { arrange } from "./arrangement.ts";
 import { FAINT_INK, hex, INK, PAPER, type Tone } from "./palette.ts";
 import { type Paint, type Panel, type Picture, ticks } from "./picture.ts";
@@ -67,11 +68,6 @@ export function renderSvg(picture: Picture): string {
     "</svg>",
     "",
   ].join("\n");
-}
-
-/** Text as XML spells it; hooks have < and & in theirs. */
-function escaped(text: string): string {
-  return text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
 }
 
 function style(tones: readonly (readonly [string, Tone])[]): string[] {

@@ -86,8 +86,11 @@ fn visible(query: Query, tile: KeyTile, j: u32) -> bool {
 export const QUERIES_IN_A_ROW = /* wgsl */ `
 struct Queries { first: u32, end: u32 }
 
+/// Tiles from both ends in turn: of a causal mask the long ones are spread over the grid.
 fn queries_of(tile: u32) -> Queries {
-  let first = params.t0 + tile * QUERIES;
+  let tiles = (params.t1 - params.t0 + QUERIES - 1u) / QUERIES;
+  let own = select(tile / 2u, tiles - 1u - tile / 2u, tile % 2u == 1u);
+  let first = params.t0 + select(tile, own, BANDED) * QUERIES;
   return Queries(first, min(first + QUERIES, params.t1));
 }
 fn queries_of_rows(tile: u32, first: u32, last: u32) -> Queries { return Queries(first, last + 1u); }

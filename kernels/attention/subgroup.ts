@@ -29,6 +29,7 @@ export function subgroupAttention(config: SubgroupConfig): Program {
   const sizes = {
     LANES: lanes,
     ROWS: rows,
+    GROUP: rows % 2 === 0 ? 2 : rows,
     D4: Math.ceil(headDim / 4),
     V4: Math.ceil(valueDim / 4),
   };
@@ -138,12 +139,16 @@ fn main(@builtin(workgroup_id) tile: vec3u, @builtin(local_invocation_index) lan
 
     ${weights.trim()}
 
-    // acc_i += p_ij v_j
+    // acc_i += p_ij v_j, for as many rows at a time as a CPU has registers for
     @unroll for (var d = 0u; d < V4; d++) {
       let v_own = load_value(row, d);
-      @unroll for (var j = 0u; j < LANES; j++) {
-        let v_j = subgroupBroadcast(v_own, j);
-        @unroll for (var r = 0u; r < ROWS; r++) { acc[r][d] = fma(vec4f(s[r][j]), v_j, acc[r][d]); }
+      @unroll for (var first = 0u; first < ROWS; first += GROUP) {
+        @unroll for (var j = 0u; j < LANES; j++) {
+          let v_j = subgroupBroadcast(v_own, j);
+          @unroll for (var r = first; r < first + GROUP; r++) {
+            acc[r][d] = fma(vec4f(s[r][j]), v_j, acc[r][d]);
+          }
+        }
       }
     }
     key_tile = next_tile(keys, key_tile);

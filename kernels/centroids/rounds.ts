@@ -47,7 +47,7 @@ export function centroidRound({ pass }: CentroidRoundConfig): Program {
   const code = [
     constants({ THREADS: ROUND_THREADS }),
     declare(bindings, PARAMS),
-    pass === "clear" ? "" : PLACE,
+    pass === "clear" ? "" : TOKEN_PLACE,
     PASSES[pass],
   ].join("\n");
   return { label: `centroids (${pass})`, code, bindings, params: PARAMS, subgroups: false };
@@ -59,8 +59,9 @@ const BINDINGS: Readonly<Record<CentroidRoundConfig["pass"], readonly Binding[]>
   take: [SCORES, CLUSTER, COUNTS, CHOICES, ASKED],
 };
 
-const PLACE = /* wgsl */ `
-/// Where the centroid of a token is, of a line of this launch.
+/** `place_of(line, t)`: where an element `[B, T, H]` is, of a line (a batch entry and head) of a launch. */
+export const TOKEN_PLACE = /* wgsl */ `
+/// Where the element of a token is, of a line of this launch.
 fn place_of(line: u32, t: u32) -> u32 {
   return params.before + (line / params.heads * params.width + t) * params.heads + line % params.heads;
 }`;

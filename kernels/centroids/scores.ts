@@ -17,10 +17,12 @@ export interface CentroidScoresConfig {
   readonly dim: number;
   /** Whether the nearest centroid has the largest product, or the smallest distance. */
   readonly metric: "dot" | "l2";
+  /** Centroids of a workgroup: a multiple of 4. */
+  readonly tile: number;
 }
 
-/** Tokens and centroids of a workgroup. */
-export const CENTROID_TILE = { tokens: 64, centroids: 32 } as const;
+/** Tokens of a workgroup. */
+export const SCORED_TOKENS = 64;
 
 /** Sizes and places that all kernels of centroids know. */
 const PARAMS: Readonly<Record<string, ParamType>> = {
@@ -39,7 +41,7 @@ const PARAMS: Readonly<Record<string, ParamType>> = {
  * workgroup computes a tile of both, four by four scores in the registers of an invocation.
  */
 export function centroidScores(config: CentroidScoresConfig): Program {
-  const { elem, centroidElem, dim, metric } = config;
+  const { elem, centroidElem, dim, metric, tile } = config;
   const x = reader({ name: "x", elem, width: dim }, "buffer");
   const centers = reader({ name: "centers", elem: centroidElem, width: dim }, "buffer");
   const bindings: Binding[] = [
@@ -48,11 +50,12 @@ export function centroidScores(config: CentroidScoresConfig): Program {
     { name: "scores", access: "read_write", type: "array<f32>" },
   ];
   const sizes = {
-    TOKENS: CENTROID_TILE.tokens,
-    CENTROIDS: CENTROID_TILE.centroids,
+    TOKENS: SCORED_TOKENS,
+    CENTROIDS: tile,
     C4: Math.ceil(dim / 4),
     DEPTH: 4, // vec4s of a row at a time
-    THREADS: 128,
+    STEP: tile / 4,
+    THREADS: SCORED_TOKENS / 4 * (tile / 4),
   };
   const code = [
     constants(sizes),
@@ -80,7 +83,7 @@ fn main(@builtin(workgroup_id) at: vec3u, @builtin(local_invocation_index) threa
   let t0 = at.x * TOKENS;
   let c0 = at.y * CENTROIDS;
   let token = thread % 16u; // and those 16, 32 and 48 behind it
-  let center = thread / 16u; // and those 8, 16 and 24 behind it
+  let center = thread / 16u; // and those one, two and three steps behind it
   @registers var sums: array<array<f32, 4>, 4>;
   for (var column = 0u; column < C4; column += DEPTH) {
     workgroupBarrier();
@@ -106,14 +109,14 @@ fn main(@builtin(workgroup_id) at: vec3u, @builtin(local_invocation_index) threa
       @registers var own: array<vec4f, 4>;
       @unroll for (var j = 0u; j < 4u; j++) { own[j] = xs[depth * TOKENS + token + 16u * j]; }
       @unroll for (var i = 0u; i < 4u; i++) {
-        let mu = centers_of[depth * CENTROIDS + center + 8u * i];
+        let mu = centers_of[depth * CENTROIDS + center + STEP * i];
         @unroll for (var j = 0u; j < 4u; j++) { sums[i][j] += score_of(own[j], mu); }
       }
     }
   }
   @unroll for (var i = 0u; i < 4u; i++) {
     @unroll for (var j = 0u; j < 4u; j++) {
-      let n = c0 + center + 8u * i;
+      let n = c0 + center + STEP * i;
       let t = t0 + token + 16u * j;
       if n < params.centroids && t < params.length {
         scores[(at.z * params.centroids + n) * params.length + t] = sums[i][j];

@@ -91,45 +91,8 @@ fn main(@builtin(global_invocation_id) at: vec3u) {
 }
 `;
 
-const STEP: Readonly<Record<string, ParamType>> = {
-  width: "u32", // pairs of a row
-  size: "u32", // what this step sorts by, both powers of two
-  stride: "u32",
-};
-
-/** A step across tiles, an invocation for each two pairs of a row. */
-export function sortStep(): Program {
-  const code = [
-    constants({ THREADS: SORT_THREADS }),
-    declare([PAIRS], STEP),
-    EXCHANGE,
-    ACROSS,
-  ].join("\n");
-  return { label: "sort (step)", code, bindings: [PAIRS], params: STEP, subgroups: false };
-}
-
-const ACROSS = /* wgsl */ `
-@compute @workgroup_size(THREADS)
-fn main(@builtin(global_invocation_id) id: vec3u) {
-  let at = places_of(id.x, params.size, params.stride);
-  if at.y >= params.width { return; }
-  let low = pairs[id.y * params.width + at.x];
-  let high = pairs[id.y * params.width + at.y];
-  if precedes(high, low) {
-    pairs[id.y * params.width + at.x] = high;
-    pairs[id.y * params.width + at.y] = low;
-  }
-}
-`;
-
-/** What steps inside tiles must know when they are compiled. */
-export interface SortTileConfig {
-  /** Whether tiles are sorted, or finish what steps across them began. */
-  readonly pass: "sort" | "finish";
-}
-
-/** Steps inside tiles, a workgroup for each of a row. */
-export function sortTile({ pass }: SortTileConfig): Program {
+/** Sorts rows of up to a tile of pairs, a workgroup each. */
+export function sortTile(): Program {
   const params: Readonly<Record<string, ParamType>> = { width: "u32" };
   const binding = { ...PAIRS, name: "list" };
   const code = [
@@ -138,23 +101,19 @@ export function sortTile({ pass }: SortTileConfig): Program {
     "var<workgroup> pairs: array<vec2u, TILE>;",
     EXCHANGE,
     EXCHANGE_SHARED,
-    INSIDE.replace("STEPS", pass === "sort" ? "sort_pairs(thread, count, TILE);" : FINISH),
+    INSIDE,
   ].join("\n");
-  return { label: `sort (${pass} tiles)`, code, bindings: [binding], params, subgroups: false };
+  return { label: "sort (tile)", code, bindings: [binding], params, subgroups: false };
 }
-
-const FINISH = `for (var stride = TILE / 2u; stride > 0u; stride >>= 1u) {
-    exchange(thread, count, 0u, stride, TILE);
-  }`;
 
 const INSIDE = /* wgsl */ `
 @compute @workgroup_size(THREADS)
 fn main(@builtin(workgroup_id) at: vec3u, @builtin(local_invocation_index) thread: u32) {
-  let count = min(TILE, params.width - at.x * TILE);
-  let first = at.y * params.width + at.x * TILE;
+  let count = params.width;
+  let first = at.y * params.width;
   for (var i = thread; i < count; i += THREADS) { pairs[i] = list[first + i]; }
   workgroupBarrier();
-  STEPS
+  sort_pairs(thread, count, TILE);
   for (var i = thread; i < count; i += THREADS) { list[first + i] = pairs[i]; }
 }
 `;

@@ -35,24 +35,35 @@ export function aligned(width: number): boolean {
 
 const UNPACK = "vec4f(unpack2x16float(x.x), unpack2x16float(x.y))";
 
+/** The texels of rows, and how many elements each holds: drivers fetch a large one once for all. */
+export function texelsOf(elem: Elem, width: number): { format: TexelFormat; elements: 4 | 8 } {
+  if (elem === "f32") return { format: "rgba32float", elements: 4 };
+  return width % 8 === 0
+    ? { format: "rgba32uint", elements: 8 }
+    : { format: "rg32uint", elements: 4 };
+}
+
 /**
  * Makes `load_<name>(row, c) -> vec4f`: columns 4c to 4c + 3 of a row, zero beyond the width.
  *
  * f16 is read as words and unpacked, so it needs no device feature. A texture holds one vec4 per
- * texel (only where rows are aligned): llvmpipe reads texels of a storage texture several times
- * faster than it loads from buffers (docs/performance.md).
+ * texel (only where rows are aligned), or eight f16, which compilers load once for both halves where c
+ * is a literal: llvmpipe reads texels of a storage texture several times faster than it loads from
+ * buffers (docs/performance.md).
  */
 export function reader({ name, elem, width }: Rows, source: InputSource): Accessor {
   const id = snakeCase(name);
   const columns = Math.ceil(width / 4);
   const head = `fn load_${id}(row: u32, c: u32) -> vec4f {`;
   if (source === "texture" && aligned(width)) {
-    const format: TexelFormat = elem === "f32" ? "rgba32float" : "rg32uint";
-    const texel = `textureLoad(${id}, vec2u(at % ${TEXTURE_WIDTH}u, at / ${TEXTURE_WIDTH}u))`;
+    const { format, elements } = texelsOf(elem, width);
+    const texel = `textureLoad(${id}, ${
+      texelAt(width / elements, elements === 8 ? "c / 2u" : "c")
+    })`;
+    const half = elements === 8 ? "let x = select(y.xy, y.zw, c % 2u == 1u);" : "let x = y;";
     return accessor(name, "texture", `texture_storage_2d<${format}, read>`, [
       head,
-      `  let at = row * ${columns}u + c;`,
-      elem === "f32" ? `  return ${texel};` : `  let x = ${texel}; return ${UNPACK};`,
+      elem === "f32" ? `  return ${texel};` : `  let y = ${texel}; ${half} return ${UNPACK};`,
     ]);
   }
   if (aligned(width)) {
@@ -63,6 +74,14 @@ export function reader({ name, elem, width }: Rows, source: InputSource): Access
   }
   const { binding, code } = elementReader({ name, elem, width });
   return { binding, code: [code, raggedLoad(id, width)].join("\n") };
+}
+
+/** The place of texel c of a row; rows that lie in one line of the texture share all but an addition. */
+function texelAt(texels: number, c: string): string {
+  const rows = TEXTURE_WIDTH / texels;
+  if (Number.isInteger(rows)) return `vec2u(row % ${rows}u * ${texels}u + ${c}, row / ${rows}u)`;
+  const at = `(row * ${texels}u + ${c})`;
+  return `vec2u(${at} % ${TEXTURE_WIDTH}u, ${at} / ${TEXTURE_WIDTH}u)`;
 }
 
 /** Makes `element_<name>(row, d) -> f32`. */

@@ -3,7 +3,14 @@ import { keysOfPart } from "./parts.ts";
 import type { AttentionProblem } from "./problem.ts";
 import { runsConfig, runsParams } from "./runs.ts";
 import type { AttentionSchedule } from "./schedule.ts";
-import { headsOfRow, keysOfBinding, length, queriesOfTile, type TokenPlan } from "./tokens.ts";
+import {
+  headsOfRow,
+  keysOfBinding,
+  length,
+  queriesOfTile,
+  sourceOf,
+  type TokenPlan,
+} from "./tokens.ts";
 
 /** Tokens in a row, of which a query sees all or a band. */
 export function bandTokens(
@@ -14,7 +21,7 @@ export function bandTokens(
   const { kvLen } = problem;
   const group = headsOfRow(problem, schedule);
   const tile = queriesOfTile(schedule);
-  const most = keysOfBinding(problem, schedule, limits);
+  const most = keysOfBinding(problem, sourceOf(schedule), limits);
   const partKeys = keysOfPart(problem, schedule, limits, { keys: kvLen, most });
   const parts = Math.max(1, Math.ceil(kvLen / partKeys));
   return {

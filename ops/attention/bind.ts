@@ -1,7 +1,7 @@
 import { elementBytes } from "../../gpu/dtype.ts";
 import type { BufferRange, Operation } from "../../gpu/recorder.ts";
-import type { TexelFormat } from "../../gpu/program.ts";
 import type { Tensor } from "../../gpu/tensor.ts";
+import { texelsOf } from "../../kernels/shared/rows.ts";
 import { type AttentionPlan, biasRange } from "./plan.ts";
 import { type CheckedHooks, hookResources } from "./hooks.ts";
 import type { AttentionProblem } from "./problem.ts";
@@ -111,10 +111,11 @@ export const NO_FIRST_ROWS = {
   additionalValuesFirst: 0,
 };
 
-/** Copies a tensor into a texture. */
+/** Copies a tensor into a texture, its last axis as rows. */
 export function texture(operation: Operation, tensor: Tensor): GPUTextureView {
-  const format: TexelFormat = tensor.dtype === "f16" ? "rg32uint" : "rgba32float";
-  return operation.texture(tensor.buffer, tensor.size / 4, format);
+  const width = tensor.shape[tensor.shape.length - 1];
+  const { format, elements } = texelsOf(tensor.dtype === "f16" ? "f16" : "f32", width);
+  return operation.texture(tensor.buffer, tensor.size / elements, format);
 }
 
 /** Binds the bias of a slice and the sinks. */

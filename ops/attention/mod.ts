@@ -1,3 +1,4 @@
+import { recall } from "../../gpu/recall.ts";
 import { record } from "../../gpu/runtime.ts";
 import type { Tensor } from "../../gpu/tensor.ts";
 import { keyTensors } from "./key_layout.ts";
@@ -7,6 +8,7 @@ import { type AttentionOptions, attentionProblem } from "./problem.ts";
 
 export { HookError } from "../../kernels/hooks/hook.ts";
 export type { WeightName } from "../../kernels/attention/weights.ts";
+export type { SplitTile } from "../../kernels/attention/split.ts";
 export type { SubgroupTile } from "../../kernels/attention/subgroup.ts";
 export type { WorkgroupTile } from "../../kernels/attention/workgroup.ts";
 export type { InputSource } from "../../kernels/shared/rows.ts";
@@ -70,6 +72,15 @@ export function attention<T extends "f32" | "f16">(
   k: Tensor<T>,
   v: Tensor<T>,
   options: AttentionOptions = {},
+): AttentionResult<T> {
+  return recall(run<T>, q, k, v, options);
+}
+
+function run<T extends "f32" | "f16">(
+  q: Tensor<T>,
+  k: Tensor<T>,
+  v: Tensor<T>,
+  options: AttentionOptions,
 ): AttentionResult<T> {
   const { problem, gpu, written } = attentionProblem(q, k, v, options);
   const plan = planAttention(problem, gpu);

@@ -1,7 +1,7 @@
 import type { GpuLimits } from "../../gpu/limits.ts";
 import type { AttentionProblem } from "./problem.ts";
 import type { AttentionSchedule } from "./schedule.ts";
-import { keysOfBinding, keysOfTile, tilesOfLoop } from "./tokens.ts";
+import { keysOfBinding, keysOfTile, sourceOf, tilesOfLoop } from "./tokens.ts";
 
 /** Keys that are divided, and the most that a part may have. */
 interface DividedKeys {
@@ -29,7 +29,7 @@ export function checkBound(
   limits: GpuLimits,
   keys: number,
 ): void {
-  const most = keysOfBinding(problem, schedule, limits);
+  const most = keysOfBinding(problem, sourceOf(schedule), limits);
   if (most >= keys) return;
   throw new RangeError(
     `Cannot plan attention as all keys must fit one binding unless they are in a row: current length is ${keys}, the device allows ${

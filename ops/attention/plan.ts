@@ -7,7 +7,7 @@ import { cacheTokens } from "./cache.ts";
 import type { AttentionProblem } from "./problem.ts";
 import { type AttentionSchedule, chooseSchedule, type PlanDevice } from "./schedule.ts";
 import { segmentTokens } from "./segments.ts";
-import { length, type Range, type Slice, type TokenPlan } from "./tokens.ts";
+import { length, type Range, type Slice, sourceOf, type TokenPlan } from "./tokens.ts";
 
 /** Launches whose outputs are complete, or are merged from their parts, before the next round. */
 export interface Round {
@@ -86,7 +86,7 @@ export function planTokens(
     weight: problem.weight,
     hooks: problem.hooks,
     lse: problem.lse || (partial && problem.weight.rule !== "plain"),
-    source: "source" in schedule ? schedule.source : "buffer",
+    source: sourceOf(schedule),
   };
   const draft = { schedule, config, tokens };
   return { ...draft, ...cutRounds(problem, draft, limits) };

@@ -1,6 +1,6 @@
 import type { Gpu } from "../../gpu/device.ts";
 import type { SubgroupTile } from "../../kernels/attention/subgroup.ts";
-import { splitBytes } from "../../kernels/attention/split.ts";
+import { splitBytes, type SplitTile } from "../../kernels/attention/split.ts";
 import {
   workgroupBytes,
   workgroupThreads,
@@ -8,7 +8,11 @@ import {
 } from "../../kernels/attention/workgroup.ts";
 import { TEXTURE_WIDTH } from "../../gpu/program.ts";
 import { aligned, type InputSource } from "../../kernels/shared/rows.ts";
+import { defaultsOf, type DriverDefaults } from "../defaults.ts";
+import { tunedFirst } from "../tuning.ts";
+import { attentionClass, FEW_ROWS, hasFewRows } from "./class.ts";
 import type { AttentionProblem } from "./problem.ts";
+import { keysOfBinding } from "./tokens.ts";
 
 /** How attention is cut up; {@linkcode attentionSchedules} lists those that fit. */
 export type AttentionSchedule =
@@ -32,13 +36,9 @@ export interface WorkgroupSchedule extends WorkgroupTile {
 }
 
 /** Keys divided over invocations and workgroups, for few queries. */
-export interface SplitSchedule {
+export interface SplitSchedule extends SplitTile {
   /** Discriminates. */
   readonly kind: "split";
-  /** Invocations of a workgroup. */
-  readonly threads: number;
-  /** Query rows of a workgroup. */
-  readonly rows: number;
   /** Workgroups that share the keys of a row. */
   readonly parts: number;
   /** Where q, k and v are read. */
@@ -52,14 +52,16 @@ export interface NaiveSchedule {
 }
 
 /** What planning needs to know of a device; a `Gpu` is one. */
-export type PlanDevice = Pick<Gpu, "adapter" | "features" | "limits">;
+export type PlanDevice = Pick<Gpu, "adapter" | "features" | "limits"> & Partial<Pick<Gpu, "tuned">>;
 
 /** Statements of unrolled text in a kernel that compilers still take, in seconds. */
 const TEXT_LIMIT = 4096;
-/** Statements up to which they take about a second: the default, of up to 3 rows, keeps to it. */
+/** Statements up to which they take about a second: the default, of up to 2 rows, keeps to it. */
 const TEXT_COMFORT = 1024;
 /** vec4 registers of a thread that holds its own rows. */
 const REGISTER_BUDGET = 160;
+/** The same where they need not be registers, and few queries walk many keys: text of up to 2 seconds. */
+const CACHED_REGISTERS = 256;
 
 /** The name of a schedule, as the command line prints and takes it. */
 export function scheduleName(schedule: AttentionSchedule): string {
@@ -88,10 +90,12 @@ export function attentionSchedules(
   const subgroup = subgroupSchedules(problem, device);
   const workgroup = workgroupSchedules(problem, device);
   const split = fitsSplit(problem) ? splitSchedules(problem, device) : [];
-  const tiles = device.adapter.software ? [...subgroup, ...workgroup] : [...workgroup, ...subgroup];
-  const fewRows = problem.qLen * (problem.heads / problem.kvHeads) <= FEW_ROWS &&
-    problem.kvLen >= MANY_KEYS;
-  const tiled: AttentionSchedule[] = fewRows ? [...split, ...tiles] : [...tiles, ...split];
+  const tiles = defaultsOf(device.adapter).first === "subgroup"
+    ? [...subgroup, ...workgroup]
+    : [...workgroup, ...subgroup];
+  const tiled: AttentionSchedule[] = hasFewRows(problem)
+    ? [...split, ...tiles]
+    : [...tiles, ...split];
   // the baseline walks keys in a row
   return problem.keys.kind === "row" ? [...tiled, { kind: "naive" }] : tiled;
 }
@@ -106,11 +110,6 @@ function fitsSplit({ weight, keys, kvHeads }: AttentionProblem): boolean {
   return weight.rule !== "stick" && lists.every((heads) => kvHeads % heads === 0);
 }
 
-/** Query rows of a kv head up to which keys are split over invocations. */
-const FEW_ROWS = 8;
-/** Keys from which splitting them pays. */
-const MANY_KEYS = 256;
-
 function sources(problem: AttentionProblem, device: PlanDevice): InputSource[] {
   const { batch, qLen, heads, kvLen, kvHeads, headDim, valueDim, additional } = problem;
   const stored = problem.keys.kind === "cache" && problem.keys.layout === "pages"
@@ -121,8 +120,18 @@ function sources(problem: AttentionProblem, device: PlanDevice): InputSource[] {
     { rows, widths: [headDim, valueDim], copyable: problem.copyable },
     device,
   );
+  if (found.length > 1 && !fitsOneBinding(problem, device)) return ["texture"];
   // a copy of all keys costs more than slow loads of a few
   return walksFew(problem) ? ["buffer", ...found.filter((source) => source !== "buffer")] : found;
+}
+
+/** Whether the keys fit a binding where all of them must be bound. */
+function fitsOneBinding(problem: AttentionProblem, { limits }: PlanDevice): boolean {
+  const { keys, kvLen } = problem;
+  const bound = keys.kind === "cache" && keys.layout === "pages"
+    ? keys.pages * keys.pageSize
+    : kvLen;
+  return keys.kind === "row" || bound <= keysOfBinding(problem, "buffer", limits);
 }
 
 /** Whether queries walk a small part of the keys that are stored, few times. */
@@ -154,23 +163,21 @@ export function inputSources(
   const possible = copyable && widths.every(aligned) &&
     texels <= (limits.maxTextureDimension2D - 2) * TEXTURE_WIDTH;
   if (!possible) return ["buffer"];
-  return adapter.driver === "llvmpipe" ? ["texture", "buffer"] : ["buffer", "texture"];
+  return defaultsOf(adapter).source === "texture" ? ["texture", "buffer"] : ["buffer", "texture"];
 }
 
 function subgroupSchedules(problem: AttentionProblem, device: PlanDevice): SubgroupSchedule[] {
   const lanes = device.features.subgroups?.size;
   if (lanes === undefined) return [];
   const columns = vectors(problem);
-  // llvmpipe shuffles 8 lanes in one instruction, other numbers lane by lane
-  const shuffles = device.adapter.driver === "llvmpipe" && lanes === 8;
-  const exchanges = shuffles
+  const exchanges = lanes === defaultsOf(device.adapter).shuffleLanes
     ? ["shuffle", "broadcast"] as const
     : ["broadcast", "shuffle"] as const;
   const text = (rows: number): number => lanes * rows * columns;
   const valid = [8, 4, 3, 2, 1].filter((rows) =>
     rows === 1 || (text(rows) <= TEXT_LIMIT && rows * columns <= REGISTER_BUDGET)
   );
-  const comfortable = valid.filter((rows) => rows <= 3 && text(rows) <= TEXT_COMFORT)
+  const comfortable = valid.filter((rows) => rows <= 2 && text(rows) <= TEXT_COMFORT)
     .toSorted((a, b) => costOf(a, lanes, problem) - costOf(b, lanes, problem));
   const ordered = [...new Set([...comfortable, ...valid.toReversed()])];
   return sources(problem, device).flatMap((source) =>
@@ -209,38 +216,53 @@ function workgroupSchedules(
   problem: AttentionProblem,
   { adapter, limits }: PlanDevice,
 ): WorkgroupSchedule[] {
-  const v4 = Math.ceil(problem.valueDim / 4);
-  return tilesOf(adapter)
-    .filter((tile) => {
-      const registers = tile.rows * (tile.cols / 4 + Math.ceil(v4 / (tile.blockKv / tile.cols)));
-      return registers <= TILE_REGISTERS &&
-        workgroupThreads(tile) <= limits.maxComputeInvocationsPerWorkgroup &&
-        workgroupBytes(tile, problem.valueDim) <= limits.maxComputeWorkgroupStorageSize;
-    })
+  const { tiles, registers } = defaultsOf(adapter);
+  const crowded = (tile: WorkgroupTile): boolean => tileRegisters(tile, problem) > registers;
+  return tilesOf(tiles)
+    .filter((tile) =>
+      tileRegisters(tile, problem) <= TILE_REGISTERS &&
+      workgroupThreads(tile) <= limits.maxComputeInvocationsPerWorkgroup &&
+      workgroupBytes(tile, problem.valueDim) <= limits.maxComputeWorkgroupStorageSize
+    )
+    .toSorted((a, b) => Number(crowded(a)) - Number(crowded(b)))
     .map((tile) => ({ kind: "workgroup", ...tile }));
 }
 
-/** The best first. Software compilers prefer small tiles; SwiftShader's takes minutes on 8 x 8. */
-function tilesOf({ driver, software }: PlanDevice["adapter"]): readonly WorkgroupTile[] {
-  if (!software) return TILES;
+/** vec4 of the scores and outputs of a thread. */
+export function tileRegisters(
+  { blockKv, rows, cols }: WorkgroupTile,
+  { valueDim }: Pick<AttentionProblem, "valueDim">,
+): number {
+  return rows * (cols / 4 + Math.ceil(Math.ceil(valueDim / 4) / (blockKv / cols)));
+}
+
+/** The best first. */
+function tilesOf(tiles: DriverDefaults["tiles"]): readonly WorkgroupTile[] {
+  if (tiles === "all") return TILES;
   const small = TILES.filter(({ rows, cols }) => rows * cols <= 16);
   const large = TILES.filter((tile) => !small.includes(tile));
-  return driver === "swiftshader" ? small : [...small, ...large];
+  return tiles === "small only" ? small : [...small, ...large];
 }
 
 function splitSchedules(problem: AttentionProblem, device: PlanDevice): SplitSchedule[] {
   const { adapter, features, limits } = device;
+  const defaults = defaultsOf(adapter);
+  const lanes = features.subgroups?.size ?? 0;
   // no fewer than the columns that are summed at a time
-  const threads = adapter.software ? Math.max(8, features.subgroups?.size ?? 8) : 64;
-  if (splitBytes(threads) > limits.maxComputeWorkgroupStorageSize) return [];
+  const threads = Math.max(defaults.threads, lanes);
+  const exchange = threads === lanes ? "shuffle" : "memory";
   const columns = vectors(problem);
   const group = problem.heads / problem.kvHeads;
+  // a CPU keeps in its cache what it has no registers for
+  const cached = exchange === "shuffle" && defaults.registers === Infinity;
+  const budget = cached ? CACHED_REGISTERS : REGISTER_BUDGET;
   const rows = [4, 2, 1].filter((rows) =>
-    rows === 1 || (rows <= group && rows * columns <= REGISTER_BUDGET)
+    rows === 1 || (rows <= group && rows * columns <= budget)
   );
-  const parts = splitParts(problem, adapter.software ? 8 : 256);
+  if (splitBytes({ threads, rows: 1, exchange }) > limits.maxComputeWorkgroupStorageSize) return [];
+  const parts = splitParts(problem, defaults.workgroups);
   return sources(problem, device).flatMap((source) =>
-    rows.map((rows): SplitSchedule => ({ kind: "split", threads, rows, parts, source }))
+    rows.map((rows): SplitSchedule => ({ kind: "split", threads, rows, exchange, parts, source }))
   );
 }
 
@@ -255,11 +277,24 @@ function vectors({ headDim, valueDim }: AttentionProblem): number {
   return Math.ceil(headDim / 4) + Math.ceil(valueDim / 4);
 }
 
-/** Picks the schedule that the caller named, or the default. */
+/**
+ * The name by which tuning knows a schedule: without what follows from lengths, and null for the
+ * baseline, which measures and does not serve.
+ */
+export function tunedName(schedule: AttentionSchedule): string | null {
+  if (schedule.kind === "naive") return null;
+  return schedule.kind === "split"
+    ? `split-${schedule.threads}x${schedule.rows}-${schedule.source}`
+    : scheduleName(schedule);
+}
+
+/** Picks the schedule that the caller named, or that tuning chose, or the default. */
 export function chooseSchedule(problem: AttentionProblem, device: PlanDevice): AttentionSchedule {
   const valid = attentionSchedules(problem, device);
   const { schedule } = problem;
-  if (schedule === null) return valid[0];
+  if (schedule === null) {
+    return tunedFirst({ device, problemClass: attentionClass(problem) }, valid, tunedName)[0];
+  }
   const wanted = typeof schedule === "string" ? schedule : scheduleName(schedule);
   const found = valid.find((candidate) =>
     candidate.kind === wanted || scheduleName(candidate) === wanted

@@ -2,6 +2,7 @@ import { elementBytes } from "../../gpu/dtype.ts";
 import type { GpuLimits } from "../../gpu/limits.ts";
 import type { PatternConfig } from "../../kernels/attention/pattern.ts";
 import { workgroupIterations } from "../../kernels/attention/workgroup.ts";
+import type { InputSource } from "../../kernels/shared/rows.ts";
 import type { AttentionProblem } from "./problem.ts";
 import type { AttentionSchedule } from "./schedule.ts";
 
@@ -108,13 +109,18 @@ function iterationsPerTile(
   }
 }
 
+/** Where a schedule reads k and v. */
+export function sourceOf(schedule: AttentionSchedule): InputSource {
+  return "source" in schedule ? schedule.source : "buffer";
+}
+
 /** Keys whose k or v rows one binding holds; alignment may cost a few rows. */
 export function keysOfBinding(
   problem: AttentionProblem,
-  schedule: AttentionSchedule,
+  source: InputSource,
   limits: GpuLimits,
 ): number {
-  if ("source" in schedule && schedule.source === "texture") return Infinity;
+  if (source === "texture") return Infinity;
   const dim = Math.max(problem.headDim, problem.valueDim);
   const bytes = dim * elementBytes(problem.elem) * problem.kvHeads;
   const slack = limits.minStorageBufferOffsetAlignment * dim * elementBytes(problem.elem);

@@ -17,7 +17,7 @@ export interface Band {
 }
 
 /** Far beyond any length, and safe to add to one in 32 bits. */
-const UNBOUNDED = 2 ** 30;
+export const UNBOUNDED: number = 2 ** 30;
 
 /** The options that a band is made of. */
 interface BandOptions {

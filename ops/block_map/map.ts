@@ -1,4 +1,5 @@
 import type { Gpu } from "../../gpu/device.ts";
+import { spellAs } from "../../gpu/spelling.ts";
 import type { Tensor } from "../../gpu/tensor.ts";
 import { PARTIAL } from "../../kernels/attention/blocks.ts";
 import type { CheckedHooks } from "../attention/hooks.ts";
@@ -143,3 +144,8 @@ export class BlockMap implements BlockMapSizes, Disposable {
     this.dispose();
   }
 }
+
+spellAs(BlockMap.prototype, (map) => {
+  const { batch, heads, qLen, kvLen, queryBlock, keyBlock, counts, list } = map;
+  return { batch, heads, qLen, kvLen, queryBlock, keyBlock, counts, list, masks: masksOf(map) };
+});

@@ -1,5 +1,6 @@
 import { elementBytes } from "../../gpu/dtype.ts";
 import type { Operation } from "../../gpu/recorder.ts";
+import { recall } from "../../gpu/recall.ts";
 import { record } from "../../gpu/runtime.ts";
 import type { Tensor } from "../../gpu/tensor.ts";
 import { appendTokens, CACHE_THREADS } from "../../kernels/cache/append.ts";
@@ -61,6 +62,10 @@ export function appendToCache(
   v: Tensor,
   options: AppendOptions = {},
 ): void {
+  recall(append, cache, k, v, options);
+}
+
+function append(cache: KvCache, k: Tensor, v: Tensor, options: AppendOptions): void {
   const problem = appendProblem(cache, k, v, options);
   const { gpu, elem, batch, heads, headDim, valueDim, capacity, pageSize, pages } = problem;
   const { tokens, ring, sinks } = problem;
@@ -113,6 +118,10 @@ export function appendToCache(
  * ```
  */
 export function compactCache(cache: KvCache, indices: Tensor): void {
+  recall(compact, cache, indices);
+}
+
+function compact(cache: KvCache, indices: Tensor): void {
   const { problem, kept, indexHeads } = compactProblem(cache, indices);
   record(problem.gpu, "compactCache", (operation) => {
     const sides = [[cache.k, problem.headDim], [cache.v, problem.valueDim]] as const;

@@ -1,5 +1,6 @@
 import { kindOf } from "../../gpu/dtype.ts";
 import { checkOptionNames } from "../../gpu/options.ts";
+import { recall } from "../../gpu/recall.ts";
 import { record } from "../../gpu/runtime.ts";
 import type { Tensor } from "../../gpu/tensor.ts";
 import { countOutside } from "../../kernels/cache/outside.ts";
@@ -45,6 +46,10 @@ const programOf = once(countOutside);
  * ```
  */
 export function countInvalidPages(pageTable: Tensor, options: InvalidPagesOptions): Tensor<"u32"> {
+  return recall(count, pageTable, options);
+}
+
+function count(pageTable: Tensor, options: InvalidPagesOptions): Tensor<"u32"> {
   checkOptionNames(ACTION, options, ["pages", "lengths", "pageSize"]);
   const { pages, lengths, pageSize = 1 } = options;
   const gpu = checkTensors(ACTION, { pageTable, ...(lengths !== undefined && { lengths }) });

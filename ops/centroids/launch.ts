@@ -6,14 +6,14 @@ import {
   type CentroidRoundConfig,
   ROUND_THREADS,
 } from "../../kernels/centroids/rounds.ts";
-import { CENTROID_TILE, centroidScores } from "../../kernels/centroids/scores.ts";
 import { boundRows } from "../attention/bind.ts";
 import { launchItems } from "../launch_items.ts";
 import { once } from "../once.ts";
 import { indexDigits } from "../select/launch.ts";
 import type { CentroidProblem } from "./problem.ts";
+import { launchScores } from "./scores.ts";
 
-const programs = { scores: once(centroidScores), round: once(centroidRound) };
+const programOf = once(centroidRound);
 
 /** The tensors of a call. */
 export interface CentroidTensors {
@@ -37,7 +37,7 @@ export function launchCentroids(operation: Operation, call: CentroidCall, rounds
   const { length, heads, count } = problem;
   const lines = (end - entry) * heads;
   const scores = operation.scratch(Math.max(16, 4 * lines * length * count));
-  launchScores(operation, call, scores);
+  launchScores(operation, { ...call, ...call.tensors }, scores);
   const pass = roundPass(operation, call, {
     scores,
     choices: operation.scratch(Math.max(16, 4 * lines * length)),
@@ -48,35 +48,6 @@ export function launchCentroids(operation: Operation, call: CentroidCall, rounds
     pass("ask", lines * length);
     pass("take", lines * count);
   }
-}
-
-function launchScores(
-  operation: Operation,
-  { gpu, problem, tensors, entries: [entry, end] }: CentroidCall,
-  scores: BufferRange,
-): void {
-  const { elem, centroidElem, dim, metric, length, heads, count } = problem;
-  const { byBatch, centroidHeads } = problem;
-  const alignment = { alignment: gpu.limits.minStorageBufferOffsetAlignment };
-  const perEntry = length * heads;
-  const x = boundRows(tensors.x, [entry * perEntry, end * perEntry], dim, alignment);
-  const own = count * centroidHeads;
-  const rows = byBatch ? [entry * own, end * own] as const : [0, own] as const;
-  const centers = boundRows(tensors.centroids, rows, dim, alignment);
-  operation.launch({
-    program: programs.scores({ elem, centroidElem, dim, metric }),
-    resources: { x: x.resource, centers: centers.resource, scores },
-    params: {
-      ...{ line0: entry * heads, heads, length, centroids: count },
-      ...{ centroidBatch: Number(byBatch), centroidHeads },
-      ...{ xFirst: x.first, centersFirst: centers.first },
-    },
-    grid: [
-      Math.ceil(length / CENTROID_TILE.tokens),
-      Math.ceil(count / CENTROID_TILE.centroids),
-      (end - entry) * heads,
-    ],
-  });
 }
 
 /** Records a pass of a round, of so many items: invocations, or workgroups of centroids. */
@@ -94,7 +65,7 @@ function roundPass(
     launchItems(operation, gpu.limits, {
       ...{ first: 0, end: items, threads: pass === "take" ? 1 : ROUND_THREADS },
     }, {
-      program: programs.round({ pass }),
+      program: programOf({ pass }),
       resources: { ...scratch, cluster: cluster.resource, counts: counts.resource },
       params: {
         ...{ lines: (end - entry) * heads, heads, width: length, centroids: count, capacity },

@@ -1,8 +1,7 @@
-import { elementBytes } from "../../gpu/dtype.ts";
 import type { GpuLimits } from "../../gpu/limits.ts";
 import { ROUND_THREADS } from "../../kernels/centroids/rounds.ts";
-import { rowsOfBinding } from "../rows_of_binding.ts";
 import type { CentroidProblem } from "./problem.ts";
+import { entriesOfLaunch } from "./scores.ts";
 
 /** How tokens are assigned; no GPU was touched. */
 export interface CentroidPlan {
@@ -14,13 +13,8 @@ export interface CentroidPlan {
 
 /** Chooses how many batch entries are assigned together, and in how many rounds. */
 export function planCentroids(problem: CentroidProblem, limits: GpuLimits): CentroidPlan {
-  const { batch, length, heads, dim, count, capacity, elem } = problem;
-  const row = dim * elementBytes(elem);
-  const most = Math.min(
-    rowsOfBinding(heads * length * row, limits, row),
-    rowsOfBinding(4 * heads * length * count, limits, 4),
-    Math.floor(limits.maxComputeWorkgroupsPerDimension / Math.max(1, heads)),
-  );
+  const { batch, length, heads, dim, count, capacity } = problem;
+  const most = entriesOfLaunch(problem, limits);
   const longest = Math.floor((0.9 * limits.maxLoopIterations - 2048) / 9) * ROUND_THREADS;
   const loops = length <= longest && count <= 0.9 * limits.maxLoopIterations;
   if (batch * length * heads > 0 && (most < 1 || !loops)) {

@@ -1,3 +1,4 @@
+import { recall } from "../../gpu/recall.ts";
 import { record } from "../../gpu/runtime.ts";
 import type { Gpu } from "../../gpu/device.ts";
 import type { Tensor } from "../../gpu/tensor.ts";
@@ -61,6 +62,14 @@ export function causalConv1d<T extends "f32" | "f16">(
   weight: Tensor,
   options: CausalConv1dOptions = {},
 ): CausalConv1dResult<T> {
+  return recall(convolve<T>, x, weight, options);
+}
+
+function convolve<T extends "f32" | "f16">(
+  x: Tensor<T>,
+  weight: Tensor,
+  options: CausalConv1dOptions,
+): CausalConv1dResult<T> {
   const { bias, state } = options;
   return run(convProblem(x, weight, options), { x, weight, bias, state });
 }
@@ -94,6 +103,15 @@ export function causalConv1dStep<T extends "f32" | "f16">(
   x: Tensor<T>,
   weight: Tensor,
   options: CausalConv1dStepOptions = {},
+): Tensor<T> {
+  return recall(step<T>, state, x, weight, options);
+}
+
+function step<T extends "f32" | "f16">(
+  state: Tensor<"f32">,
+  x: Tensor<T>,
+  weight: Tensor,
+  options: CausalConv1dStepOptions,
 ): Tensor<T> {
   const { bias } = options;
   return run(convStepProblem({ x, weight, state }, options), { x, weight, bias, state }).out;

@@ -1,6 +1,8 @@
 import type { FastTile } from "../../kernels/fast_weights/config.ts";
 import { fastBytes } from "../../kernels/fast_weights/walk.ts";
 import type { PlanDevice } from "../attention/schedule.ts";
+import { tunedFirst } from "../tuning.ts";
+import { fastClass } from "./class.ts";
 import type { FastProblem } from "./problem.ts";
 
 /** How fast weights are laid out; {@linkcode fastSchedules} lists those that fit. */
@@ -57,11 +59,13 @@ function blockTokens(
   return tokens;
 }
 
-/** Picks the schedule that the caller named, or the default. */
+/** Picks the schedule that the caller named, or that tuning chose, or the default. */
 export function chooseFastSchedule(problem: FastProblem, device: PlanDevice): FastSchedule {
   const valid = fastSchedules(problem, device);
   const { schedule } = problem;
-  if (schedule === null) return valid[0];
+  if (schedule === null) {
+    return tunedFirst({ device, problemClass: fastClass(problem) }, valid, fastScheduleName)[0];
+  }
   const found = valid.find((candidate) =>
     fastScheduleName(candidate) === schedule ||
     (candidate.kind === "tiled" && schedule === "workgroup")

@@ -1,4 +1,5 @@
 import { checkOptionNames } from "../../gpu/options.ts";
+import { recall } from "../../gpu/recall.ts";
 import type { Tensor } from "../../gpu/tensor.ts";
 import type { TitansMemoryOptions, TitansMemoryState, TitansMemoryStepOptions } from "./options.ts";
 import { fastProblem } from "./problem.ts";
@@ -74,7 +75,7 @@ export function titansMemory<T extends "f32" | "f16">(
   options: TitansMemoryOptions,
 ): TitansMemoryResult<T> {
   checkOptionNames(RULE.action, options ?? {}, OPTIONS);
-  return run([q, k, v], options, false);
+  return recall(run<T>, [q, k, v], options, false);
 }
 
 /**
@@ -111,7 +112,7 @@ export function titansMemoryStep<T extends "f32" | "f16">(
 ): Tensor<T> {
   checkStepState(RULE.action, state);
   checkOptionNames(RULE.action, options ?? {}, STEP_OPTIONS);
-  return run([q, k, v], { ...options, initialState: state, miniBatch: 1 }, true).out;
+  return recall(run<T>, [q, k, v], { ...options, initialState: state, miniBatch: 1 }, true).out;
 }
 
 function run<T extends "f32" | "f16">(

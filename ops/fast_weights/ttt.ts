@@ -1,4 +1,5 @@
 import { checkOptionNames } from "../../gpu/options.ts";
+import { recall } from "../../gpu/recall.ts";
 import type { Tensor } from "../../gpu/tensor.ts";
 import type { TttLinearOptions, TttLinearState, TttLinearStepOptions } from "./options.ts";
 import { type FastGiven, fastProblem } from "./problem.ts";
@@ -76,7 +77,7 @@ export function tttLinear<T extends "f32" | "f16">(
 ): TttLinearResult<T> {
   checkOptionNames(RULE.action, options, OPTIONS);
   const given: FastGiven = { q, k, v, others: { normWeights: w, normBias: b, eta } };
-  return run(q, given, options, false);
+  return recall(run<T>, q, given, options, false);
 }
 
 /**
@@ -121,7 +122,7 @@ export function tttLinearStep<T extends "f32" | "f16">(
   checkStepState(RULE.action, state);
   checkOptionNames(RULE.action, options, STEP_OPTIONS);
   const given: FastGiven = { q, k, v, others: { normWeights: w, normBias: b, eta } };
-  return run(q, given, { ...options, initialState: state, miniBatch: 1 }, true).out;
+  return recall(run<T>, q, given, { ...options, initialState: state, miniBatch: 1 }, true).out;
 }
 
 function run<T extends "f32" | "f16">(

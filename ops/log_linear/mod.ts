@@ -1,5 +1,6 @@
 import { kindOf } from "../../gpu/dtype.ts";
 import { checkOptionNames } from "../../gpu/options.ts";
+import { recall } from "../../gpu/recall.ts";
 import { record } from "../../gpu/runtime.ts";
 import type { Tensor } from "../../gpu/tensor.ts";
 import { launchLogLinear } from "./launch.ts";
@@ -65,7 +66,7 @@ export function logLinearAttention<T extends "f32" | "f16">(
   lambda: Tensor,
   options: LogLinearAttentionOptions = {},
 ): LogLinearAttentionResult<T> {
-  return run({ q, k, v, g, lambda }, options, false);
+  return recall(run<T>, { q, k, v, g, lambda }, options, false);
 }
 
 /**
@@ -113,7 +114,7 @@ export function logLinearAttentionStep<T extends "f32" | "f16">(
     throw new TypeError(`Cannot ${ACTION} as a step needs a state: state is ${kindOf(state)}`);
   }
   checkOptionNames(ACTION, options, STEP_OPTIONS);
-  return run({ q, k, v, g, lambda }, { ...options, initialState: state }, true).out;
+  return recall(run<T>, { q, k, v, g, lambda }, { ...options, initialState: state }, true).out;
 }
 
 /** Validates, plans and records a call. */

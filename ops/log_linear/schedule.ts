@@ -1,6 +1,9 @@
 import type { LogLinearTile } from "../../kernels/log_linear/config.ts";
 import { logLinearStepBytes } from "../../kernels/log_linear/step.ts";
 import type { PlanDevice } from "../attention/schedule.ts";
+import { defaultsOf } from "../defaults.ts";
+import { tunedFirst } from "../tuning.ts";
+import { logLinearClass } from "./class.ts";
 import type { LogLinearProblem } from "./problem.ts";
 
 /** How log-linear attention is laid out; {@linkcode logLinearSchedules} lists those that fit. */
@@ -28,7 +31,7 @@ export function logLinearScheduleName(schedule: LogLinearSchedule): string {
 /** Lists the schedules that fit a problem and a device, the one expected to be fastest first. */
 export function logLinearSchedules(
   problem: LogLinearProblem,
-  { adapter: { software }, features, limits }: PlanDevice,
+  { adapter, features, limits }: PlanDevice,
 ): LogLinearSchedule[] {
   if (problem.inPlace) {
     const bytes = logLinearStepBytes({ group: groupOf(problem) });
@@ -36,9 +39,12 @@ export function logLinearSchedules(
     return [...(fits ? [{ kind: "step" } as const] : []), { kind: "naive" }];
   }
   const subgroups = features.subgroups;
+  const subgroupFirst = defaultsOf(adapter).first === "subgroup";
   const direct: TiledLogLinear = {
     ...{ kind: "tiled", exchange: "direct", columns: columnsOf(problem, WIDEST.direct) },
-    ...(software ? { lanes: 8, rows: 4, columns: columnsOf(problem, 4) } : { lanes: 32, rows: 2 }),
+    ...(subgroupFirst
+      ? { lanes: 8, rows: 4, columns: columnsOf(problem, 4) }
+      : { lanes: 32, rows: 2 }),
   };
   const shared: TiledLogLinear[] = subgroups
     ? [{
@@ -47,7 +53,7 @@ export function logLinearSchedules(
       rows: Math.min(4, Math.max(1, 32 / subgroups.size)),
     }]
     : [];
-  const tiled = software ? [...shared, direct] : [direct, ...shared];
+  const tiled = subgroupFirst ? [...shared, direct] : [direct, ...shared];
   return [...tiled, { kind: "naive" }];
 }
 
@@ -62,14 +68,17 @@ function columnsOf({ valueDim }: LogLinearProblem, widest: number): number {
   return Math.ceil(columns / Math.ceil(columns / widest));
 }
 
-/** Picks the schedule that the caller named, or the default. */
+/** Picks the schedule that the caller named, or that tuning chose, or the default. */
 export function chooseLogLinearSchedule(
   problem: LogLinearProblem,
   device: PlanDevice,
 ): LogLinearSchedule {
   const valid = logLinearSchedules(problem, device);
   const { schedule } = problem;
-  if (schedule === null) return valid[0];
+  if (schedule === null) {
+    const tuned = { device, problemClass: logLinearClass(problem) };
+    return tunedFirst(tuned, valid, logLinearScheduleName)[0];
+  }
   const found = valid.find((candidate) =>
     logLinearScheduleName(candidate) === schedule ||
     (candidate.kind === "tiled" && candidate.exchange === schedule)

@@ -1,3 +1,4 @@
+import { recall } from "../../gpu/recall.ts";
 import { record } from "../../gpu/runtime.ts";
 import { lent } from "../lent.ts";
 import { NO_COEFFICIENT } from "./coefficients.ts";
@@ -78,6 +79,13 @@ export function mergeAttention<T extends "f32" | "f16">(
 export function mergeAttention<T extends "f32" | "f16">(
   given: readonly WeighedPart<T>[],
   options: MergeOptions = {},
+): WeighedPart<T> {
+  return recall(run<T>, given, options);
+}
+
+function run<T extends "f32" | "f16">(
+  given: readonly WeighedPart<T>[],
+  options: MergeOptions,
 ): WeighedPart<T> {
   const { problem, parts, gpu } = mergeProblem(given, options);
   const [first, ...others] = parts;

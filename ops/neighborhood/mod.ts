@@ -1,3 +1,4 @@
+import { recall } from "../../gpu/recall.ts";
 import { record } from "../../gpu/runtime.ts";
 import type { Tensor } from "../../gpu/tensor.ts";
 import type { AttentionResult } from "../attention/mod.ts";
@@ -51,6 +52,15 @@ export type { TilePair } from "./tile_model.ts";
  * ```
  */
 export function neighborhoodAttention<T extends "f32" | "f16">(
+  q: Tensor<T>,
+  k: Tensor<T>,
+  v: Tensor<T>,
+  options: NeighborhoodAttentionOptions,
+): AttentionResult<T> {
+  return recall(run<T>, q, k, v, options);
+}
+
+function run<T extends "f32" | "f16">(
   q: Tensor<T>,
   k: Tensor<T>,
   v: Tensor<T>,

@@ -1,6 +1,7 @@
 import { type AttentionPlan, planAttention, planTokens } from "../attention/plan.ts";
 import type { AttentionProblem } from "../attention/problem.ts";
 import { attentionSchedules, type PlanDevice, scheduleName } from "../attention/schedule.ts";
+import { UNBOUNDED } from "../attention/window.ts";
 import { isCovered } from "./axes.ts";
 import { checkNaive } from "./launch_naive.ts";
 import type { NeighborhoodProblem } from "./problem.ts";
@@ -74,7 +75,7 @@ function denseProblem(
   const [x] = axes;
   const triangle = axes.length === 1 && x.causal && x.windowSize === x.length;
   if (!triangle && !axes.every(isCovered)) return null;
-  const dense = { ...attention, band: triangle ? { lo: -x.length, hi: 0 } : null };
+  const dense = { ...attention, band: triangle ? { lo: -UNBOUNDED, hi: 0 } : null };
   if (schedule === null) return dense;
   const known = attentionSchedules(dense, device)
     .flatMap((candidate) => [candidate.kind, scheduleName(candidate)]);

@@ -5,10 +5,13 @@ import {
   type PlanDevice,
   scheduleName,
   type SubgroupSchedule,
+  tunedName,
   type WorkgroupSchedule,
 } from "../attention/schedule.ts";
 import { once } from "../once.ts";
+import { tunedFirst } from "../tuning.ts";
 import { groupPlaces, type NeighborhoodAxis } from "./axes.ts";
+import { neighborhoodClass } from "./class.ts";
 import type { NeighborhoodProblem } from "./problem.ts";
 import { bestTiles, type TilePair } from "./tile_model.ts";
 
@@ -89,8 +92,8 @@ function visitCost(schedule: SubgroupSchedule | WorkgroupSchedule): number {
 const LOAD_COST = 8;
 
 /**
- * Lists the schedules to try in turn: those that the caller named, or all; with boxes that are flat
- * along x behind them, for maps of which no more than that fits the limits.
+ * Lists the schedules to try in turn: those that the caller named, or all, the one that tuning chose
+ * first; with boxes that are flat along x behind them, for maps of which no more than that fits the limits.
  *
  * @throws RangeError if the schedule that was asked for does not fit
  */
@@ -105,9 +108,10 @@ export function candidateSchedules(
     : schedule;
   const exact = valid.find((candidate) => neighborhoodScheduleName(candidate) === wanted);
   if (exact !== undefined) return [exact];
-  const found = valid.filter((candidate) =>
-    wanted === null || candidate.kind === wanted || scheduleName(candidate) === wanted
-  );
+  // boxes follow from the axes: tuning knows schedules by the rest of their names
+  const found = wanted === null
+    ? tunedFirst({ device, problemClass: neighborhoodClass(problem) }, valid, tunedName)
+    : valid.filter((candidate) => candidate.kind === wanted || scheduleName(candidate) === wanted);
   if (found.length === 0) {
     throw new RangeError(
       `Cannot plan neighborhood attention as schedule must fit the problem and the device: "${wanted}" is not among ${

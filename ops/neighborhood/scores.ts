@@ -1,3 +1,4 @@
+import { recall } from "../../gpu/recall.ts";
 import { record } from "../../gpu/runtime.ts";
 import type { Tensor } from "../../gpu/tensor.ts";
 import { launchUnfused, planUnfused } from "./unfused.ts";
@@ -33,6 +34,14 @@ export type { NeighborhoodScoresOptions } from "./unfused_problem.ts";
  * ```
  */
 export function neighborhoodScores<T extends "f32" | "f16">(
+  q: Tensor<T>,
+  k: Tensor<T>,
+  options: NeighborhoodScoresOptions,
+): Tensor<T> {
+  return recall(run<T>, q, k, options);
+}
+
+function run<T extends "f32" | "f16">(
   q: Tensor<T>,
   k: Tensor<T>,
   options: NeighborhoodScoresOptions,

@@ -6,6 +6,7 @@ import {
   keysOfTile,
   length,
   type Range,
+  sourceOf,
   tilesOfLoop,
   type TokenPlan,
 } from "../attention/tokens.ts";
@@ -156,7 +157,7 @@ function divideKeys(
   }
   const count = attention.additional?.count ?? 0;
   const inner = volume(others.map(({ length }) => length));
-  const bound = keysOfBinding(attention, schedule, limits);
+  const bound = keysOfBinding(attention, sourceOf(schedule), limits);
   const longest = Math.max(1, Math.floor(Math.min(placesOfLoop, bound / (inner * x.dilation))));
   const most = Math.max(1, Math.floor(Math.min(tiles * keysOfTile(schedule), bound)));
   const tile = { queryTile: [schedule.queryTile[0]], keyTile: [1] };

@@ -1,3 +1,4 @@
+import { recall } from "../../gpu/recall.ts";
 import { record } from "../../gpu/runtime.ts";
 import type { Tensor } from "../../gpu/tensor.ts";
 import type { NeighborhoodPattern } from "./axes.ts";
@@ -31,6 +32,14 @@ import { valuesProblem } from "./unfused_problem.ts";
  * ```
  */
 export function neighborhoodValues<T extends "f32" | "f16">(
+  weights: Tensor<"f32" | "f16">,
+  v: Tensor<T>,
+  pattern: NeighborhoodPattern,
+): Tensor<T> {
+  return recall(run<T>, weights, v, pattern);
+}
+
+function run<T extends "f32" | "f16">(
   weights: Tensor<"f32" | "f16">,
   v: Tensor<T>,
   pattern: NeighborhoodPattern,

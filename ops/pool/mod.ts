@@ -1,4 +1,5 @@
 import type { Gpu } from "../../gpu/device.ts";
+import { recall } from "../../gpu/recall.ts";
 import type { BufferRange, Operation } from "../../gpu/recorder.ts";
 import { record } from "../../gpu/runtime.ts";
 import type { Tensor } from "../../gpu/tensor.ts";
@@ -45,6 +46,10 @@ const programOf = once(poolBlocks);
  * ```
  */
 export function poolTokens<T extends "f32" | "f16">(x: Tensor<T>, options: PoolOptions): Tensor<T> {
+  return recall(run<T>, x, options);
+}
+
+function run<T extends "f32" | "f16">(x: Tensor<T>, options: PoolOptions): Tensor<T> {
   const { problem, gpu } = poolProblem(x, options);
   const { batch, heads, dim, blocks } = problem;
   const plan = planPool(problem, gpu.limits);

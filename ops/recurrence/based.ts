@@ -1,4 +1,5 @@
 import { checkOptionNames } from "../../gpu/options.ts";
+import { recall } from "../../gpu/recall.ts";
 import type { Tensor } from "../../gpu/tensor.ts";
 import { checkScale } from "../attention/sizes.ts";
 import { checkTensors } from "../tensors.ts";
@@ -78,6 +79,15 @@ export function based<T extends "f32" | "f16">(
   v: Tensor<T>,
   options: BasedOptions = {},
 ): BasedResult<T> {
+  return recall(run<T>, q, k, v, options);
+}
+
+function run<T extends "f32" | "f16">(
+  q: Tensor<T>,
+  k: Tensor<T>,
+  v: Tensor<T>,
+  options: BasedOptions,
+): BasedResult<T> {
   checkOptionNames(ACTION, options, OPTIONS);
   const { scale, eps = 1e-6, ...others } = options;
   const engine = { ...others, eps, scale: 1, normalize: true };
@@ -103,6 +113,16 @@ export function basedStep<T extends "f32" | "f16">(
   k: Tensor<T>,
   v: Tensor<T>,
   options: BasedStepOptions = {},
+): Tensor<T> {
+  return recall(step<T>, state, q, k, v, options);
+}
+
+function step<T extends "f32" | "f16">(
+  state: RecurrenceState,
+  q: Tensor<T>,
+  k: Tensor<T>,
+  v: Tensor<T>,
+  options: BasedStepOptions,
 ): Tensor<T> {
   checkOptionNames(ACTION, options, STEP_OPTIONS);
   const { scale, eps = 1e-6, ...others } = options;

@@ -1,12 +1,15 @@
 import type { Gpu } from "../../gpu/device.ts";
 import { checkOptionNames } from "../../gpu/options.ts";
+import { recall } from "../../gpu/recall.ts";
 import type { Operation } from "../../gpu/recorder.ts";
 import { record } from "../../gpu/runtime.ts";
 import type { Tensor } from "../../gpu/tensor.ts";
 import { columnsOfWorkgroup } from "../../kernels/recurrence/loop.ts";
 import type { LoopPass } from "../../kernels/recurrence/pass.ts";
+import { defaultsOf } from "../defaults.ts";
 import { chunksOf, type Round, sequencesOf } from "../segments.ts";
 import { launchCarry, launchChunkStates } from "./carry.ts";
+import { FULL } from "./class.ts";
 import { withFeatures } from "./feature_map.ts";
 import {
   ACTION,
@@ -16,7 +19,7 @@ import {
   type LinearAttentionFullOptions,
 } from "./full_problem.ts";
 import { launchPass, type RecurrenceCall, type RecurrenceTensors, textureInputs } from "./pass.ts";
-import { FULL, tokensOfWalk } from "./plan.ts";
+import { tokensOfWalk } from "./plan.ts";
 import type { RecurrenceProblem } from "./problem.ts";
 import { tiledSchedule } from "./schedule.ts";
 import { scratchState, type StateBuffers } from "./states.ts";
@@ -63,6 +66,15 @@ export function linearAttentionFull<T extends "f32" | "f16">(
   k: Tensor<T>,
   v: Tensor<T>,
   options: LinearAttentionFullOptions = {},
+): { out: Tensor<T> } {
+  return recall(attend<T>, q, k, v, options);
+}
+
+function attend<T extends "f32" | "f16">(
+  q: Tensor<T>,
+  k: Tensor<T>,
+  v: Tensor<T>,
+  options: LinearAttentionFullOptions,
 ): { out: Tensor<T> } {
   checkOptionNames(ACTION, options, OPTIONS);
   const { featureMap = "identity", hedgehogWeights: weights, ...others } = options;
@@ -112,11 +124,12 @@ function planned(
   tensors: RecurrenceTensors,
 ): { call: RecurrenceCall; round: Round } {
   const { adapter, limits } = gpu;
+  const { parallel } = defaultsOf(adapter);
   const schedule = tiledSchedule(problem, gpu);
   const { bounds, heads, length, valueDim } = problem;
   const blocks = Math.ceil(valueDim / (4 * columnsOfWorkgroup(schedule)));
   const workgroups = Math.max(1, (bounds.length - 1) * heads * blocks);
-  const wanted = adapter.software ? 1 : Math.ceil(FULL / workgroups);
+  const wanted = parallel ? Math.ceil(FULL / workgroups) : 1;
   const even = Math.max(MIN_CHUNK, Math.ceil(length / wanted));
   const chunkSize = Math.min(even, tokensOfWalk(problem, schedule, gpu));
   const sequences = sequencesOf(bounds);

@@ -1,4 +1,5 @@
 import { checkOptionNames } from "../../gpu/options.ts";
+import { recall } from "../../gpu/recall.ts";
 import { record } from "../../gpu/runtime.ts";
 import type { Tensor } from "../../gpu/tensor.ts";
 import { areCopyable } from "../attention/sizes.ts";
@@ -83,7 +84,7 @@ export function lightNet<T extends "f32" | "f16">(
   options: LightNetOptions = {},
 ): LightNetResult<T> {
   checkOptionNames(ACTION, options, OPTIONS);
-  return run([q, k, v], options, false);
+  return recall(run<T>, [q, k, v], options, false);
 }
 
 /**
@@ -111,7 +112,8 @@ export function lightNetStep<T extends "f32" | "f16">(
   if (state === undefined) {
     throw new TypeError(`Cannot ${ACTION} as a step needs a state: state is undefined`);
   }
-  return run([q, k, v], { ...options, initialState: state, mode: "loop" }, true).out;
+  const stepped = { ...options, initialState: state, mode: "loop" as const };
+  return recall(run<T>, [q, k, v], stepped, true).out;
 }
 
 /** Scans the keys, then runs the engine on what the scan makes of them. */

@@ -1,4 +1,5 @@
 import { checkOptionNames } from "../../gpu/options.ts";
+import { recall } from "../../gpu/recall.ts";
 import type { Tensor } from "../../gpu/tensor.ts";
 import { type FeatureMap, type Features, withFeatures } from "./feature_map.ts";
 import type { RecurrenceOptions, RecurrenceState, SequenceOptions } from "./options.ts";
@@ -103,7 +104,7 @@ export function linearAttention<T extends "f32" | "f16">(
   checkOptionNames(ACTION, options, OPTIONS);
   const { featureMap = "identity", normalize = featureMap !== "identity", ...given } = options;
   const { hedgehogWeights: weights, ...others } = given;
-  return run(false, { featureMap, weights }, [q, k, v], { ...others, normalize });
+  return recall(run<T>, false, { featureMap, weights }, [q, k, v], { ...others, normalize });
 }
 
 /**
@@ -131,5 +132,5 @@ export function linearAttentionStep<T extends "f32" | "f16">(
   const { featureMap = "identity", normalize = featureMap !== "identity", ...given } = options;
   const { hedgehogWeights: weights, ...others } = given;
   const stepped = { ...others, normalize, initialState: state, mode: "loop" as const };
-  return run(true, { featureMap, weights }, [q, k, v], stepped).out;
+  return recall(run<T>, true, { featureMap, weights }, [q, k, v], stepped).out;
 }

@@ -1,4 +1,5 @@
 import { checkOptionNames } from "../../gpu/options.ts";
+import { recall } from "../../gpu/recall.ts";
 import type { Tensor } from "../../gpu/tensor.ts";
 import {
   MLSTM_ACTION as ACTION,
@@ -74,7 +75,7 @@ export function mlstm<T extends "f32" | "f16">(
   options: MlstmOptions = {},
 ): MlstmResult<T> {
   checkOptionNames(ACTION, options, OPTIONS);
-  return runMlstm({ q, k, v, i, f }, options, false);
+  return recall(runMlstm<T>, { q, k, v, i, f }, options, false);
 }
 
 /**
@@ -107,5 +108,6 @@ export function mlstmStep<T extends "f32" | "f16">(
   if (state === undefined) {
     throw new TypeError(`Cannot ${ACTION} as a step needs a state: state is undefined`);
   }
-  return runMlstm({ q, k, v, i, f }, { ...options, initialState: state, mode: "loop" }, true).out;
+  const stepped = { ...options, initialState: state, mode: "loop" as const };
+  return recall(runMlstm<T>, { q, k, v, i, f }, stepped, true).out;
 }

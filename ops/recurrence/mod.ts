@@ -1,3 +1,4 @@
+import { recall } from "../../gpu/recall.ts";
 import type { Tensor } from "../../gpu/tensor.ts";
 import type { RecurrenceOptions } from "./options.ts";
 import { type RecurrenceResult, runRecurrence } from "./run.ts";
@@ -111,6 +112,15 @@ export function recurrence<T extends "f32" | "f16">(
   k: Tensor<T>,
   v: Tensor<T>,
   options: RecurrenceOptions = {},
+): RecurrenceResult<T> {
+  return recall(run<T>, q, k, v, options);
+}
+
+function run<T extends "f32" | "f16">(
+  q: Tensor<T>,
+  k: Tensor<T>,
+  v: Tensor<T>,
+  options: RecurrenceOptions,
 ): RecurrenceResult<T> {
   return runRecurrence({ name: "recurrence", action: "compute a recurrence" }, [q, k, v], options);
 }

@@ -33,8 +33,8 @@ export interface RecurrenceTensors {
   readonly final: StateBuffers | null;
 }
 
-/** A tensor, or a table of f32. */
-export type InputTensor = Pick<Tensor, "buffer" | "dtype">;
+/** A tensor, or what is bound as it is. */
+export type InputTensor = Pick<Tensor, "buffer" | "dtype"> | BufferRange;
 
 /** One call on its way to the device. */
 export interface RecurrenceCall {
@@ -82,7 +82,9 @@ export function launchPass(
       const [rows, tensor] = [problem.inputs[name], tensors.inputs[name]];
       if (!names.has(name) || name in textures || !rows || !tensor) continue;
       const range = rowRange(INPUTS[name], rows, problem, tokens);
-      bound[name] = boundRows(tensor, range, inputWidth(name, problem), alignment);
+      bound[name] = "dtype" in tensor
+        ? boundRows(tensor, range, inputWidth(name, problem), alignment)
+        : { resource: tensor, first: 0 };
     }
     const named = Object.entries(bound);
     operation.launch({

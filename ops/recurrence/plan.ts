@@ -8,11 +8,15 @@ import {
   loopIterations,
   stateIterations,
 } from "../../kernels/recurrence/loop.ts";
-import { type Round, roundsOf, wantsChunks } from "../segments.ts";
-import type { RecurrenceProblem } from "./problem.ts";
+import { defaultsOf } from "../defaults.ts";
+import { chunkTokens, type Round, roundsOf } from "../segments.ts";
+import { tunedWalk } from "../tuning.ts";
+import { FULL, recurrenceClass } from "./class.ts";
+import { CHUNK_SIZES, type RecurrenceProblem } from "./problem.ts";
 import {
   chooseRecurrenceSchedule,
   type RecurrenceSchedule,
+  recurrenceScheduleName,
   type TiledRecurrence,
 } from "./schedule.ts";
 
@@ -25,36 +29,38 @@ export interface RecurrencePlan {
 /** Tokens of a piece where nothing limits it. */
 const UNCUT = 2 ** 30;
 
-/** Workgroups that fill a GPU: with fewer sequences and heads, chunks in parallel are worth a pass. */
-export const FULL = 512;
-
 /** Chooses schedule and mode, and cuts sequences where a driver would end a loop or refuse a binding. */
 export function planRecurrence(problem: RecurrenceProblem, device: PlanDevice): RecurrencePlan {
   const schedule = chooseRecurrenceSchedule(problem, device);
   const { bounds, reverse, substeps } = problem;
-  const chunk = schedule.kind === "tiled" && chunked(problem, schedule, device);
+  const chunk = schedule.kind === "tiled" ? chunkOf(problem, schedule, device) : null;
   checkStates(problem, device);
   // launches hold as many chunks as bindings do, but a piece that is walked whole must fit
-  const longest = chunk
-    ? Math.min(UNCUT, tokensOfChunks(problem, device))
-    : tokensOfWalk(problem, schedule, device);
+  const longest = chunk === null
+    ? tokensOfWalk(problem, schedule, device)
+    : Math.min(UNCUT, tokensOfChunks(problem, chunk, device));
   // neither pieces nor chunks part the writes of a token
   const whole = (writes: number): number => Math.max(substeps, writes - writes % substeps);
-  const chunkSize = chunk ? whole(problem.chunkSize) : null;
+  const chunkSize = chunk === null ? null : whole(chunk);
   const rounds = roundsOf(bounds, { longest: whole(longest), chunkSize, reverse });
   return { schedule, rounds };
 }
 
-/** Whether chunks are computed in parallel. */
-function chunked(
+/** Tokens of the chunks that are computed in parallel, or null for a loop. */
+function chunkOf(
   problem: RecurrenceProblem,
   schedule: TiledRecurrence,
-  { adapter: { software } }: PlanDevice,
-): boolean {
+  device: PlanDevice,
+): number | null {
   const { bounds, heads, valueDim } = problem;
   const blocks = Math.ceil(valueDim / (4 * columnsOfWorkgroup(schedule)));
   const workgroups = (bounds.length - 1) * heads * blocks;
-  return wantsChunks(problem, { software, idle: workgroups < FULL });
+  const tuned = { device, problemClass: recurrenceClass(problem) };
+  return chunkTokens(problem, {
+    parallel: defaultsOf(device.adapter).parallel,
+    idle: workgroups < FULL,
+    tuned: tunedWalk(tuned, recurrenceScheduleName(schedule), CHUNK_SIZES),
+  });
 }
 
 /** Tokens of a segment that a driver walks to its end, and whose rows one binding holds. */
@@ -117,7 +123,8 @@ function checkStates(
 
 /** Tokens of a sequence whose chunk states fit one binding, and whose chunks one loop carries. */
 function tokensOfChunks(
-  { bounds, heads, keyDim, valueDim, chunkSize, erase }: RecurrenceProblem,
+  { bounds, heads, keyDim, valueDim, erase }: RecurrenceProblem,
+  chunkSize: number,
   { limits }: PlanDevice,
 ): number {
   const columns = erase === "none" ? valueDim : Math.max(keyDim, valueDim);

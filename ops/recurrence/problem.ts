@@ -93,7 +93,8 @@ export interface RecurrenceProblem {
   /** First token of each sequence among all, and one past the last token of the last. */
   readonly bounds: readonly number[];
   readonly mode: "auto" | "chunk" | "loop";
-  readonly chunkSize: number;
+  /** Tokens of a chunk, or null where the caller leaves them open. */
+  readonly chunkSize: number | null;
   readonly copyable: boolean;
   readonly schedule: string | null;
 }
@@ -103,7 +104,8 @@ const OPTIONS: readonly (keyof RecurrenceOptions)[] = [
   ...["initialState", "finalState"] as const,
   ...["stateLayout", "cuSeqlens", "reverse", "mode", "chunkSize", "schedule"] as const,
 ];
-const CHUNK_SIZES: readonly number[] = [16, 32, 64];
+/** Tokens that a chunk may have. */
+export const CHUNK_SIZES: readonly number[] = [16, 32, 64];
 
 /** What an operator makes of the arguments. */
 export interface RecurrenceForm {
@@ -135,7 +137,7 @@ export function recurrenceProblem(
   const { g, gv, u, initialState, cuSeqlens, normalize = false, eps = 1e-10 } = options;
   const { beta, p, a, b } = options;
   const { finalState = false, stateLayout = "kv", reverse = false } = options;
-  const { mode = "auto", chunkSize = 64, schedule = null } = options;
+  const { mode = "auto", chunkSize, schedule = null } = options;
   checkFlags(action, { normalize, finalState, reverse });
   const states = statesOf(form, initialState, normalize);
   const optional = Object.entries({ g, gv, u, beta, p, a, b, cuSeqlens })
@@ -149,7 +151,7 @@ export function recurrenceProblem(
   const tokens = length / substeps;
   oneOf(action, "mode", mode, ["auto", "chunk", "loop"]);
   oneOf(action, "stateLayout", stateLayout, ["kv", "vk"]);
-  oneOf(action, "chunkSize", chunkSize, CHUNK_SIZES);
+  if (chunkSize !== undefined) oneOf<number>(action, "chunkSize", chunkSize, CHUNK_SIZES);
   checkEps(action, eps);
   if (schedule !== null && typeof schedule !== "string") {
     throw new TypeError(
@@ -197,7 +199,7 @@ export function recurrenceProblem(
     reverse,
     bounds,
     mode,
-    chunkSize,
+    chunkSize: chunkSize ?? null,
     copyable: areCopyable(Object.values(inputs)),
     schedule,
   };

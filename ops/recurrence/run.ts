@@ -96,13 +96,13 @@ export function runRecurrence<T extends "f32" | "f16">(
     const { batch, qHeads, heads, valueDim } = problem;
     const out = gpu.empty([batch, q.shape[1], Math.max(qHeads, heads), valueDim], q.dtype);
     const finalState = problem.final && !inPlace ? emptyState(gpu, problem) : undefined;
-    const table = headGates &&
-      operation.table(new Uint32Array(Float32Array.from(headGates).buffer)).buffer;
+    const headGate = headGates &&
+      operation.table(new Uint32Array(Float32Array.from(headGates).buffer));
     launchRecurrence(operation, {
       problem,
       plan,
       tensors: {
-        inputs: { ...inputs, ...(table && { headGate: { buffer: table, dtype: "f32" } }) },
+        inputs: { ...inputs, ...(headGate && { headGate }) },
         out,
         initial: buffersOf(initialState),
         final: buffersOf(inPlace ? initialState : finalState),

@@ -4,6 +4,9 @@ import type { InputSource } from "../../kernels/shared/rows.ts";
 import { stepBytes } from "../../kernels/recurrence/step.ts";
 import type { StepTile } from "../../kernels/recurrence/step_exchange.ts";
 import { inputSources, type PlanDevice } from "../attention/schedule.ts";
+import { defaultsOf } from "../defaults.ts";
+import { tunedFirst } from "../tuning.ts";
+import { isStep, recurrenceClass } from "./class.ts";
 import type { RecurrenceProblem } from "./problem.ts";
 
 /** How a recurrence is laid out; {@linkcode recurrenceSchedules} lists those that fit. */
@@ -46,7 +49,9 @@ export function recurrenceSchedules(
 ): RecurrenceSchedule[] {
   const subgroup = subgroupSchedules(problem, device);
   const workgroup = workgroupSchedules(problem, device);
-  const tiled = device.adapter.software ? [...subgroup, ...workgroup] : [...workgroup, ...subgroup];
+  const tiled = defaultsOf(device.adapter).first === "subgroup"
+    ? [...subgroup, ...workgroup]
+    : [...workgroup, ...subgroup];
   return [...stepSchedules(problem, device), ...tiled, { kind: "naive" }];
 }
 
@@ -55,22 +60,21 @@ const STEP_COLUMNS = 8;
 
 /** Steps, where no sequence has more than a token. */
 function stepSchedules(problem: RecurrenceProblem, device: PlanDevice): StepRecurrence[] {
-  const { mode, bounds, keyDim, qHeads, heads } = problem;
-  const { adapter: { driver, software }, features, limits } = device;
-  const short = bounds.every((bound, n) => n === 0 || bound - bounds[n - 1] <= 1);
-  if (mode === "chunk" || !short) return [];
+  const { keyDim, qHeads, heads } = problem;
+  const { adapter, features, limits } = device;
+  const { first, shuffleLanes } = defaultsOf(adapter);
+  if (!isStep(problem)) return [];
   const rows = { keyDim, group: Math.max(1, qHeads / heads), lanes: STEP_COLUMNS };
   const workgroup: StepRecurrence[] = stepBytes(rows) <= limits.maxComputeWorkgroupStorageSize
     ? [{ kind: "step", exchange: "workgroup", lanes: STEP_COLUMNS, source: "buffer" }]
     : [];
   const lanes = features.subgroups?.size;
   if (lanes === undefined) return workgroup;
-  // llvmpipe shuffles 8 lanes in one instruction, other numbers lane by lane
-  const exchange = driver === "llvmpipe" && lanes !== 8 ? "broadcast" : "shuffle";
+  const exchange = lanes === (shuffleLanes ?? lanes) ? "shuffle" : "broadcast";
   const subgroup = stateSources(problem, device).map((source): StepRecurrence => ({
     ...{ kind: "step", exchange, lanes, source },
   }));
-  return software ? [...subgroup, ...workgroup] : [...workgroup, ...subgroup];
+  return first === "subgroup" ? [...subgroup, ...workgroup] : [...workgroup, ...subgroup];
 }
 
 /** Where states may be read that are there, as rows of value channels. */
@@ -121,7 +125,9 @@ function workgroupSchedules(problem: RecurrenceProblem, { limits }: PlanDevice):
 }
 
 /** Workgroup memory of a token's rows: its key, queries, decays, and what erases. */
-function stagedBytes({ keyDim, gate, qHeads, heads, erase, inputs }: RecurrenceProblem): number {
+export function stagedBytes(
+  { keyDim, gate, qHeads, heads, erase, inputs }: RecurrenceProblem,
+): number {
   const group = Math.max(1, qHeads / heads);
   const rows = [
     gate === "channel" || gate === "forget",
@@ -138,14 +144,17 @@ function sources(problem: RecurrenceProblem, device: PlanDevice): InputSource[] 
   return inputSources({ rows, widths: [dim, valueDim], copyable }, device);
 }
 
-/** Picks the schedule that the caller named, or the default. */
+/** Picks the schedule that the caller named, or that tuning chose, or the default. */
 export function chooseRecurrenceSchedule(
   problem: RecurrenceProblem,
   device: PlanDevice,
 ): RecurrenceSchedule {
   const valid = recurrenceSchedules(problem, device);
   const { schedule } = problem;
-  if (schedule === null) return valid[0];
+  if (schedule === null) {
+    const tuned = { device, problemClass: recurrenceClass(problem) };
+    return tunedFirst(tuned, valid, recurrenceScheduleName)[0];
+  }
   const found = valid.find((candidate) =>
     recurrenceScheduleName(candidate) === schedule ||
     (candidate.kind === "tiled" ? candidate.exchange : candidate.kind) === schedule

@@ -1,4 +1,5 @@
 import { checkOptionNames } from "../../gpu/options.ts";
+import { recall } from "../../gpu/recall.ts";
 import type { Tensor } from "../../gpu/tensor.ts";
 import { checkTensors } from "../tensors.ts";
 import { checkRows } from "./checks.ts";
@@ -55,8 +56,7 @@ export function runFamily<T extends "f32" | "f16", N extends string, O extends o
   tensors: Readonly<Record<N, Tensor>>,
   options: StateOptions & NoInfer<O>,
 ): StateResult<T> {
-  const { call, rows, engine } = callOf<T, N, O>(family, tensors, options, STATE_OPTIONS);
-  return runRecurrence(call, rows, engine) as StateResult<T>;
+  return recall(operatorsOf<T, N, O>(family).run, tensors, options);
 }
 
 /** Runs a family on one token (or a few) in place: `state` then is what they leave. */
@@ -66,9 +66,40 @@ export function stepFamily<T extends "f32" | "f16", N extends string, O extends 
   tensors: Readonly<Record<N, Tensor>>,
   options: StepOptions & NoInfer<O>,
 ): Tensor<T> {
-  const { call, rows, engine } = callOf<T, N, O>(family, tensors, options, STEP_OPTIONS);
-  const stepped = { ...engine, initialState: state, mode: "loop" as const };
-  return runRecurrence({ ...call, inPlace: true }, rows, stepped).out;
+  return recall(operatorsOf<T, N, O>(family).step, state, tensors, options);
+}
+
+/** What a family does with tensors and options alone. */
+interface FamilyOperators<T extends "f32" | "f16", N extends string, O extends object> {
+  readonly run: (tensors: Readonly<Record<N, Tensor>>, options: StateOptions & O) => StateResult<T>;
+  readonly step: (
+    state: Tensor<"f32">,
+    tensors: Readonly<Record<N, Tensor>>,
+    options: StepOptions & O,
+  ) => Tensor<T>;
+}
+
+/** The operators of each family, which calls are remembered by. */
+const OPERATORS: WeakMap<object, unknown> = new WeakMap();
+
+function operatorsOf<T extends "f32" | "f16", N extends string, O extends object>(
+  family: StateFamily<N, O>,
+): FamilyOperators<T, N, O> {
+  const known = OPERATORS.get(family);
+  if (known !== undefined) return known as FamilyOperators<T, N, O>;
+  const operators: FamilyOperators<T, N, O> = {
+    run(tensors, options) {
+      const { call, rows, engine } = callOf<T, N, O>(family, tensors, options, STATE_OPTIONS);
+      return runRecurrence(call, rows, engine) as StateResult<T>;
+    },
+    step(state, tensors, options) {
+      const { call, rows, engine } = callOf<T, N, O>(family, tensors, options, STEP_OPTIONS);
+      const stepped = { ...engine, initialState: state, mode: "loop" as const };
+      return runRecurrence({ ...call, inPlace: true }, rows, stepped).out;
+    },
+  };
+  OPERATORS.set(family, operators);
+  return operators;
 }
 
 /** A call of a family as the engine takes it. */

@@ -24,6 +24,7 @@ export interface RopeLaunch {
 }
 
 const programs = { rope: once(rope), turns: once(ropeTurns) };
+const tableOf = once(turnsTable);
 
 /** Tokens, of all batch entries, whose rows and positions one binding holds each. */
 export function tokensOfBinding(problem: RopeProblem, limits: GpuLimits): number {
@@ -100,7 +101,10 @@ function boundTo(
 /** The table of turns: from the host, or made of frequencies on the device. */
 function turnsOf(operation: Operation, { problem, tensors, limits }: RopeLaunch): BufferRange {
   const { frequencies } = tensors;
-  if (frequencies === undefined) return operation.table(turnsTable(problem));
+  if (frequencies === undefined) {
+    const { sections, interleaved, base, pairing, scaling } = problem;
+    return operation.table(tableOf({ sections, interleaved, base, pairing, scaling }));
+  }
   const rows = wantedTable(problem);
   const turns = operation.scratch(rows.byteLength);
   launchItems(operation, limits, { first: 0, end: rows.length / 4, threads: TURNS_THREADS }, {

@@ -1,3 +1,4 @@
+import { recall } from "../../gpu/recall.ts";
 import { record } from "../../gpu/runtime.ts";
 import type { Tensor } from "../../gpu/tensor.ts";
 import { launchRope, tokensOfBinding } from "./launch.ts";
@@ -55,6 +56,10 @@ export function rope<E extends "f32" | "f16">(
   x: Tensor<E>,
   options: RopeOptions = {},
 ): Tensor<E> {
+  return recall(run<E>, x, options);
+}
+
+function run<E extends "f32" | "f16">(x: Tensor<E>, options: RopeOptions): Tensor<E> {
   const { problem, gpu } = ropeProblem(x, options);
   const tokens = tokensOfBinding(problem, gpu.limits);
   const { positions, frequencies } = options;

@@ -34,7 +34,7 @@ interface Row extends Pair {
 }
 
 /** The rows that a pairing reads: one for each pair, or one for each channel. */
-function rowsOf(problem: RopeProblem): Row[] {
+function rowsOf(problem: Omit<Turning, "scaling">): Row[] {
   const pairs = pairsOf(problem).map((pair, n) => ({ ...pair, pair: n, negative: false }));
   if (problem.pairing === "columns") return pairs;
   return pairs.flatMap((pair) => [
@@ -48,8 +48,14 @@ function infoOf({ axis, low, high }: Row): number {
   return (axis | low << 2 | high << 17) >>> 0;
 }
 
+/** What the table of turns follows from. */
+export type Turning = Pick<
+  RopeProblem,
+  "sections" | "interleaved" | "base" | "pairing" | "scaling"
+>;
+
 /** The table of turns: for each row 32 bits before the point, 64 behind it, and its channels. */
-export function turnsTable(problem: RopeProblem): Uint32Array<ArrayBuffer> {
+export function turnsTable(problem: Turning): Uint32Array<ArrayBuffer> {
   const words = rowsOf(problem).flatMap((row) => {
     const turns = fixed(row.frequency / (2 * Math.PI * problem.scaling), 64);
     const signed = row.negative ? -turns : turns;

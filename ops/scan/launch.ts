@@ -9,7 +9,8 @@ import { type Bound, boundRows } from "../attention/bind.ts";
 import { type Items, launchItems } from "../launch_items.ts";
 import { once } from "../once.ts";
 import { groupsOf, hullOf, type Segment, tableOf } from "../segments.ts";
-import { itemsOf, rowsOf, type ScanPlan, tokensOfBinding } from "./plan.ts";
+import { itemsOf } from "./class.ts";
+import { rowsOf, type ScanPlan, tokensOfBinding } from "./plan.ts";
 import type { ScanProblem } from "./problem.ts";
 
 /** Tensors by the names that kernels have for them; a state without parts is `state`. */
@@ -21,7 +22,8 @@ export interface ScanLaunch {
   readonly plan: ScanPlan;
   readonly inputs: Named;
   readonly outputs: Named;
-  readonly initial: Readonly<Record<string, Pick<Tensor, "buffer">>> | null;
+  /** A state that is there; a table where it is the same for all. */
+  readonly initial: Readonly<Record<string, Tensor | BufferRange>> | null;
   readonly final: Named | null;
   readonly limits: GpuLimits;
 }
@@ -126,10 +128,14 @@ function launchStates(
     program: programs.states({ kind, width, from }),
     resources: {
       elements,
-      ...Object.fromEntries(names.map((name) => [name, { buffer: states[name].buffer }])),
+      ...Object.fromEntries(names.map((name) => [name, rangeOf(states[name])])),
     },
     params: Object.fromEntries(names.map((name) => [`${name}First`, 0])),
   });
+}
+
+function rangeOf(memory: Tensor | BufferRange): BufferRange {
+  return "dtype" in memory ? { buffer: memory.buffer } : memory;
 }
 
 const itemsIn = (first: number, end: number): Items => ({ first, end, threads: SCAN_THREADS });

@@ -1,3 +1,4 @@
+import { recall } from "../../gpu/recall.ts";
 import type { Tensor } from "../../gpu/tensor.ts";
 import {
   type CheckedScan,
@@ -61,6 +62,14 @@ export function scan<T extends "f32" | "f16">(
   b: Tensor<T>,
   options: ScanOptions = {},
 ): ScanResult<T> {
+  return recall(runLinear<T>, a, b, options);
+}
+
+function runLinear<T extends "f32" | "f16">(
+  a: Tensor,
+  b: Tensor<T>,
+  options: ScanOptions,
+): ScanResult<T> {
   return runChannels(scanProblem(a, b, options), { a, b }, b, options);
 }
 
@@ -98,6 +107,14 @@ export function hgrn<T extends "f32" | "f16">(
   g: Tensor,
   options: ScanOptions = {},
 ): ScanResult<T> {
+  return recall(runHgrn<T>, x, g, options);
+}
+
+function runHgrn<T extends "f32" | "f16">(
+  x: Tensor<T>,
+  g: Tensor,
+  options: ScanOptions,
+): ScanResult<T> {
   return runChannels(hgrnProblem(x, g, options), { x, g }, x, options);
 }
 
@@ -123,6 +140,14 @@ export function hgrn<T extends "f32" | "f16">(
  * ```
  */
 export function hgrnStep<T extends "f32" | "f16">(
+  state: Tensor<"f32">,
+  x: Tensor<T>,
+  g: Tensor,
+): Tensor<T> {
+  return recall(stepHgrn<T>, state, x, g);
+}
+
+function stepHgrn<T extends "f32" | "f16">(
   state: Tensor<"f32">,
   x: Tensor<T>,
   g: Tensor,
@@ -164,6 +189,13 @@ export function logCumsumExp<T extends "f32" | "f16">(
   x: Tensor<T>,
   options: ScanOptions = {},
 ): ScanResult<T> {
+  return recall(runLogCumsumExp<T>, x, options);
+}
+
+function runLogCumsumExp<T extends "f32" | "f16">(
+  x: Tensor<T>,
+  options: ScanOptions,
+): ScanResult<T> {
   return runChannels(logCumsumExpProblem(x, options), { x }, x, options);
 }
 
@@ -199,6 +231,14 @@ export function softmaxScan<T extends "f32" | "f16">(
   s: Tensor,
   v: Tensor<T>,
   options: SoftmaxScanOptions = {},
+): SoftmaxScanResult<T> {
+  return recall(runSoftmax<T>, s, v, options);
+}
+
+function runSoftmax<T extends "f32" | "f16">(
+  s: Tensor,
+  v: Tensor<T>,
+  options: SoftmaxScanOptions,
 ): SoftmaxScanResult<T> {
   const [, , heads, valueDim] = v.shape;
   const { out, final } = runScan(softmaxScanProblem(s, v, options), {

@@ -2,45 +2,41 @@ import { elementBytes } from "../../gpu/dtype.ts";
 import type { GpuLimits } from "../../gpu/limits.ts";
 import { ELEMENT_BYTES, ELEMENTS } from "../../kernels/scan/element.ts";
 import type { PlanDevice } from "../attention/schedule.ts";
-import { type Round, roundsOf, wantsChunks } from "../segments.ts";
-import type { ScanProblem } from "./problem.ts";
+import { defaultsOf } from "../defaults.ts";
+import { chunkTokens, type Round, roundsOf } from "../segments.ts";
+import { tunedWalk } from "../tuning.ts";
+import { isFull, itemsOf, scanClass } from "./class.ts";
+import { CHUNK_SIZES, type ScanProblem } from "./problem.ts";
 
 /** How a scan will be computed; no GPU was touched. */
 export interface ScanPlan {
   readonly rounds: readonly Round[];
+  /** Tokens of the chunks that are computed in parallel, or null where loops walk them. */
+  readonly chunkSize: number | null;
   /** Whether sequences have elements: from states, for states, or for the next round. */
   readonly carried: boolean;
 }
 
-/** Invocations that fill a GPU: with fewer of them, chunks in parallel are worth reading twice. */
-const FULL = 32_768;
-
 /** Chooses the mode, and cuts sequences where a driver would end a loop or refuse a binding. */
 export function planScan(
   problem: ScanProblem,
-  device: Pick<PlanDevice, "adapter" | "limits">,
+  device: Omit<PlanDevice, "features">,
 ): ScanPlan {
   const { bounds, reverse, initial, final } = problem;
   const { limits } = device;
-  const chunk = chunked(problem, device);
+  const chunkSize = chunkOf(problem, device);
   checkRows(problem, limits);
-  const longest = chunk
-    ? tokensOfChunks(problem, limits)
-    : Math.min(0.9 * limits.maxLoopIterations, tokensOfBinding(problem, limits));
+  const longest = chunkSize === null
+    ? Math.min(0.9 * limits.maxLoopIterations, tokensOfBinding(problem, limits))
+    : tokensOfChunks(problem, chunkSize, limits);
   const uncut = Math.max(1, problem.length);
   const rounds = roundsOf(bounds, {
     longest: Math.floor(Math.min(longest, uncut)),
-    chunkSize: chunk ? problem.chunkSize : null,
-    reverse,
+    ...{ chunkSize, reverse },
   });
   const carried = initial || final || rounds.length > 1;
-  if (carried || chunk) checkElements(problem, limits);
-  return { rounds, carried };
-}
-
-/** Vec4 columns of a token, each of which has an element. */
-export function itemsOf({ heads, width }: Pick<ScanProblem, "heads" | "width">): number {
-  return heads * Math.ceil(width / 4);
+  if (carried || chunkSize !== null) checkElements(problem, limits);
+  return { rounds, chunkSize, carried };
 }
 
 /** Rows of a tensor for a token, and their elements. */
@@ -92,18 +88,22 @@ export function tokensOfBinding(
   ));
 }
 
-/** Whether chunks are computed in parallel. */
-function chunked(
+/** Tokens of the chunks that are computed in parallel, or null for a loop. */
+function chunkOf(
   problem: ScanProblem,
-  { adapter: { software } }: Pick<PlanDevice, "adapter">,
-): boolean {
-  const invocations = (problem.bounds.length - 1) * itemsOf(problem);
-  return wantsChunks(problem, { software, idle: invocations < FULL });
+  device: Omit<PlanDevice, "features">,
+): number | null {
+  const tuned = { device, problemClass: scanClass(problem) };
+  return chunkTokens(problem, {
+    parallel: defaultsOf(device.adapter).parallel,
+    idle: !isFull(problem),
+    tuned: tunedWalk(tuned, null, CHUNK_SIZES),
+  });
 }
 
 /** Tokens of a sequence whose chunks one binding holds, and one loop carries. */
-function tokensOfChunks(problem: ScanProblem, limits: GpuLimits): number {
-  const { bounds, chunkSize } = problem;
+function tokensOfChunks(problem: ScanProblem, chunkSize: number, limits: GpuLimits): number {
+  const { bounds } = problem;
   const sequences = Math.max(1, bounds.length - 1);
   const elements = limits.maxStorageBufferBindingSize / (ELEMENT_BYTES * itemsOf(problem));
   const chunks = Math.min(elements / sequences, 0.9 * limits.maxLoopIterations);

@@ -63,7 +63,8 @@ export interface ScanProblem {
   /** First token of each sequence among all, and one past the last token of the last. */
   readonly bounds: readonly number[];
   readonly mode: "auto" | "chunk" | "loop";
-  readonly chunkSize: number;
+  /** Tokens of a chunk, or null where the caller leaves them open. */
+  readonly chunkSize: number | null;
   /**
    * State heads of each head, where the gates of a recurrence are written in the place of the sums,
    * with its keys or their weights; else null.
@@ -88,7 +89,8 @@ export interface CheckedScan {
 const TIME_OPTIONS: readonly string[] = [
   ...["initialState", "finalState", "cuSeqlens", "reverse", "mode", "chunkSize"],
 ];
-const CHUNK_SIZES: readonly number[] = [16, 32, 64, 128, 256];
+/** Tokens that a chunk may have. */
+export const CHUNK_SIZES: readonly number[] = [16, 32, 64, 128, 256];
 
 /** Validates the arguments of a linear scan. */
 export function scanProblem(a: Tensor, b: Tensor, options: ScanOptions): CheckedScan {
@@ -218,17 +220,17 @@ function checkSequences(
   [batch, length]: readonly [number, number],
   axes: Readonly<Record<string, readonly number[]>>,
 ): Omit<ScanProblem, "kind" | "heads" | "width" | "elem" | "weightElem"> {
-  const { finalState = false, reverse = false, mode = "auto", chunkSize = 64 } = options;
+  const { finalState = false, reverse = false, mode = "auto", chunkSize } = options;
   oneOf(action, "mode", mode, ["auto", "chunk", "loop"]);
-  oneOf<number>(action, "chunkSize", chunkSize, CHUNK_SIZES);
+  if (chunkSize !== undefined) oneOf<number>(action, "chunkSize", chunkSize, CHUNK_SIZES);
   const bounds = boundsOf(action, batch, length, options.cuSeqlens);
   for (const [name, state] of Object.entries(states)) {
     checkDType(action, name, state, ["f32"]);
     checkShape(action, name, state, [bounds.length - 1, ...axes[name]]);
   }
   const initial = Object.keys(states).length > 0;
-  const sums = { gateRows: null };
-  return { batch, length, initial, final: finalState, reverse, bounds, mode, chunkSize, ...sums };
+  const rest = { chunkSize: chunkSize ?? null, gateRows: null };
+  return { batch, length, initial, final: finalState, reverse, bounds, mode, ...rest };
 }
 
 function elemOf(action: string, name: string, tensor: Tensor): "f32" | "f16" {

@@ -2,6 +2,7 @@ import type { Gpu } from "../../gpu/device.ts";
 import { elementBytes, kindOf, volume } from "../../gpu/dtype.ts";
 import type { GpuLimits } from "../../gpu/limits.ts";
 import { checkOptionNames } from "../../gpu/options.ts";
+import { recall } from "../../gpu/recall.ts";
 import { record } from "../../gpu/runtime.ts";
 import type { Tensor } from "../../gpu/tensor.ts";
 import type { Sortable } from "../../kernels/select/keys.ts";
@@ -46,7 +47,8 @@ const programOf = once(sortPairs);
  * The places of elements in the order of their values: a stable sort along an axis. NaN comes last
  * either way, and −0 is equal to 0.
  *
- * A bitonic merge sort: tiles of 1,024 in the memory of workgroups, longer lines in steps between them.
+ * Lines of up to 1,024 by a bitonic sort in the memory of a workgroup, longer ones by a radix sort of
+ * four bits at a time.
  * With `gatherTokens()` and `scatterTokens()` it permutes tokens by cluster, region or window, and back.
  *
  * @param x f32, f16, i32 or u32, any shape
@@ -65,6 +67,10 @@ const programOf = once(sortPairs);
  * ```
  */
 export function argSort(x: Tensor, options: ArgSortOptions = {}): Tensor<"i32"> {
+  return recall(run, x, options);
+}
+
+function run(x: Tensor, options: ArgSortOptions): Tensor<"i32"> {
   const { problem, gpu } = sortProblem(x, options);
   const { elem, descending, outer, length, inner } = problem;
   const most = linesOfLaunch(problem, gpu.limits);
@@ -75,7 +81,8 @@ export function argSort(x: Tensor, options: ArgSortOptions = {}): Tensor<"i32"> 
       const to = Math.min(outer, from + most);
       const elements = [from * length * inner, to * length * inner] as const;
       const rows = (to - from) * inner;
-      const sorted = { pairs: operation.scratch(8 * rows * length), rows, width: length };
+      const pairs = operation.scratch(8 * rows * length);
+      const sorted = { pairs, rows, width: length, indices: 0 };
       const read = boundRows(x, elements, 1, alignment);
       launchItems(operation, gpu.limits, {
         ...{ first: 0, end: rows * length, threads: SORT_THREADS },

@@ -1,5 +1,6 @@
 import { kindOf } from "../../gpu/dtype.ts";
 import { checkOptionNames } from "../../gpu/options.ts";
+import { recall } from "../../gpu/recall.ts";
 import { record } from "../../gpu/runtime.ts";
 import type { Tensor } from "../../gpu/tensor.ts";
 import { checkTensors } from "../tensors.ts";
@@ -38,6 +39,10 @@ export function gatherTokens<T extends "f32" | "f16">(
   x: Tensor<T>,
   indices: Tensor<"i32">,
 ): Tensor<T> {
+  return recall(gather<T>, x, indices);
+}
+
+function gather<T extends "f32" | "f16">(x: Tensor<T>, indices: Tensor<"i32">): Tensor<T> {
   const action = "gather tokens";
   const gpu = checkTensors(action, { x, indices });
   const places = indices.shape[1];
@@ -82,6 +87,14 @@ export function gatherTokens<T extends "f32" | "f16">(
  * ```
  */
 export function scatterTokens<T extends "f32" | "f16">(
+  x: Tensor<T>,
+  indices: Tensor<"i32">,
+  options: ScatterOptions,
+): Tensor<T> {
+  return recall(scatter<T>, x, indices, options);
+}
+
+function scatter<T extends "f32" | "f16">(
   x: Tensor<T>,
   indices: Tensor<"i32">,
   options: ScatterOptions,

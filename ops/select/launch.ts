@@ -91,7 +91,7 @@ function launchRows(
     grid: [rows, 1, 1],
   });
   if (list === null) return;
-  const sortedRows = { pairs: list, rows, width: pairs };
+  const sortedRows = { pairs: list, rows, width: pairs, indices: width };
   sortRows(operation, sortedRows);
   writePlaces(operation, gpu, sortedRows, {
     ...{ indices: written.resource, length: places, inner: 1 },

@@ -1,3 +1,4 @@
+import { recall } from "../../gpu/recall.ts";
 import type { Tensor } from "../../gpu/tensor.ts";
 import { select } from "./launch.ts";
 import { type SelectOptions, thresholdProblem, topKProblem, topPProblem } from "./problem.ts";
@@ -44,6 +45,10 @@ export interface LimitedSelection extends Selection {
  * ```
  */
 export function selectTopK(scores: Tensor, k: number): Selection {
+  return recall(largest, scores, k);
+}
+
+function largest(scores: Tensor, k: number): Selection {
   const { indices, counts, found } = select("selectTopK", scores, topKProblem(scores, k));
   found.dispose();
   return { indices, counts };
@@ -80,6 +85,10 @@ export function selectTopP(
   p: number,
   options: SelectOptions = {},
 ): LimitedSelection {
+  return recall(heaviest, scores, p, options);
+}
+
+function heaviest(scores: Tensor, p: number, options: SelectOptions): LimitedSelection {
   return select("selectTopP", scores, topPProblem(scores, p, options));
 }
 
@@ -109,5 +118,9 @@ export function selectThreshold(
   t: number,
   options: SelectOptions = {},
 ): LimitedSelection {
+  return recall(above, scores, t, options);
+}
+
+function above(scores: Tensor, t: number, options: SelectOptions): LimitedSelection {
   return select("selectThreshold", scores, thresholdProblem(scores, t, options));
 }

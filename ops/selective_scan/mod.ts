@@ -1,5 +1,6 @@
 import { kindOf } from "../../gpu/dtype.ts";
 import { checkOptionNames } from "../../gpu/options.ts";
+import { recall } from "../../gpu/recall.ts";
 import { record } from "../../gpu/runtime.ts";
 import type { Tensor } from "../../gpu/tensor.ts";
 import { launchSelectiveScan } from "./launch.ts";
@@ -69,6 +70,17 @@ export function selectiveScan<T extends "f32" | "f16">(
   c: Tensor,
   options: SelectiveScanOptions = {},
 ): SelectiveScanResult<T> {
+  return recall(walk<T>, u, delta, a, b, c, options);
+}
+
+function walk<T extends "f32" | "f16">(
+  u: Tensor<T>,
+  delta: Tensor,
+  a: Tensor,
+  b: Tensor,
+  c: Tensor,
+  options: SelectiveScanOptions,
+): SelectiveScanResult<T> {
   const checked = selectiveScanProblem({ u, delta, a, b, c }, options);
   return run(checked, u, { initial: options.initialState, inPlace: false });
 }
@@ -108,6 +120,18 @@ export function selectiveScanStep<T extends "f32" | "f16">(
   b: Tensor,
   c: Tensor,
   options: SelectiveScanStepOptions = {},
+): Tensor<T> {
+  return recall(step<T>, state, u, delta, a, b, c, options);
+}
+
+function step<T extends "f32" | "f16">(
+  state: Tensor<"f32">,
+  u: Tensor<T>,
+  delta: Tensor,
+  a: Tensor,
+  b: Tensor,
+  c: Tensor,
+  options: SelectiveScanStepOptions,
 ): Tensor<T> {
   // without a state there would be none to go on from, and none to leave
   if (state === undefined) {

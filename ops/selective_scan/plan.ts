@@ -8,18 +8,22 @@ import {
 import { naiveIterations } from "../../kernels/selective_scan/naive.ts";
 import { walkIterations } from "../../kernels/selective_scan/walk.ts";
 import type { PlanDevice } from "../attention/schedule.ts";
-import { type Round, roundsOf, wantsChunks } from "../segments.ts";
-import type { SelectiveScanProblem } from "./problem.ts";
-import { chooseSelectiveSchedule, type SelectiveSchedule } from "./schedule.ts";
+import { defaultsOf } from "../defaults.ts";
+import { chunkTokens, type Round, roundsOf } from "../segments.ts";
+import { tunedWalk } from "../tuning.ts";
+import { FULL, selectiveClass } from "./class.ts";
+import { CHUNK_SIZES, type SelectiveScanProblem } from "./problem.ts";
+import {
+  chooseSelectiveSchedule,
+  type SelectiveSchedule,
+  selectiveScheduleName,
+} from "./schedule.ts";
 
 /** How a selective scan will be computed; no GPU was touched. */
 export interface SelectivePlan {
   readonly schedule: SelectiveSchedule;
   readonly rounds: readonly Round[];
 }
-
-/** Invocations that fill a GPU: with fewer of them, chunks in parallel are worth reading twice. */
-const FULL = 32_768;
 
 /** Chooses schedule and mode, and cuts sequences where a driver would end a loop or refuse a binding. */
 export function planSelectiveScan(
@@ -30,28 +34,32 @@ export function planSelectiveScan(
   const { bounds, reverse, length, initial, final } = problem;
   const { limits } = device;
   checkRows(problem, limits);
-  const chunk = chunked(problem, schedule, device);
-  const longest = chunk
-    ? tokensOfChunks(problem, limits)
-    : Math.min(tokensOfLoop(problem, schedule, limits), tokensOfBinding(problem, limits));
+  const chunkSize = chunkOf(problem, schedule, device);
+  const longest = chunkSize === null
+    ? Math.min(tokensOfLoop(problem, schedule, limits), tokensOfBinding(problem, limits))
+    : tokensOfChunks(problem, chunkSize, limits);
   const rounds = roundsOf(bounds, {
     longest: Math.max(1, Math.floor(Math.min(longest, Math.max(1, length)))),
-    chunkSize: chunk ? problem.chunkSize : null,
-    reverse,
+    ...{ chunkSize, reverse },
   });
-  if (chunk || initial || final || rounds.length > 1) checkStates(problem, limits);
+  if (chunkSize !== null || initial || final || rounds.length > 1) checkStates(problem, limits);
   return { schedule, rounds };
 }
 
-/** Whether chunks are computed in parallel. */
-function chunked(
+/** Tokens of the chunks that are computed in parallel, or null for a loop. */
+function chunkOf(
   problem: SelectiveScanProblem,
   schedule: SelectiveSchedule,
-  { adapter: { software } }: PlanDevice,
-): boolean {
-  if (schedule.kind === "naive") return false;
+  device: PlanDevice,
+): number | null {
+  if (schedule.kind === "naive") return null;
   const invocations = (problem.bounds.length - 1) * Math.ceil(problem.channels / schedule.own);
-  return wantsChunks(problem, { software, idle: invocations < FULL });
+  const tuned = { device, problemClass: selectiveClass(problem) };
+  return chunkTokens(problem, {
+    parallel: defaultsOf(device.adapter).parallel,
+    idle: invocations < FULL,
+    tuned: tunedWalk(tuned, selectiveScheduleName(schedule), CHUNK_SIZES),
+  });
 }
 
 /** Tokens that one loop walks before a driver would end it; a token of the baseline loops over N. */
@@ -85,7 +93,8 @@ export function tokensOfBinding(
 
 /** Tokens of a sequence whose chunks one binding holds, and one loop carries. */
 function tokensOfChunks(
-  { bounds, channels, states, chunkSize }: SelectiveScanProblem,
+  { bounds, channels, states }: SelectiveScanProblem,
+  chunkSize: number,
   limits: GpuLimits,
 ): number {
   const sequences = Math.max(1, bounds.length - 1);

@@ -33,7 +33,8 @@ export interface SelectiveScanProblem {
   /** First token of each sequence among all, and one past the last token of the last. */
   readonly bounds: readonly number[];
   readonly mode: "auto" | "chunk" | "loop";
-  readonly chunkSize: number;
+  /** Tokens of a chunk, or null where the caller leaves them open. */
+  readonly chunkSize: number | null;
   /** Whether all inputs may be copied. */
   readonly copyable: boolean;
   readonly schedule: string | null;
@@ -51,7 +52,8 @@ export interface CheckedSelectiveScan {
 
 /** What the operator does, for errors. */
 export const ACTION = "compute a selective scan";
-const CHUNK_SIZES: readonly number[] = [16, 32, 64, 128, 256];
+/** Tokens that a chunk may have. */
+export const CHUNK_SIZES: readonly number[] = [16, 32, 64, 128, 256];
 
 /** What callers know the inputs as. */
 const ARGUMENTS: Readonly<Record<SelectiveInput, string>> = {
@@ -66,7 +68,7 @@ export function selectiveScanProblem(
 ): CheckedSelectiveScan {
   checkOptionNames(ACTION, options, SCAN_OPTIONS);
   const { deltaSoftplus = false, finalState = false, reverse = false, cuSeqlens } = options;
-  const { mode = "auto", chunkSize = 64, schedule = null, initialState } = options;
+  const { mode = "auto", chunkSize, schedule = null, initialState } = options;
   const { d, z, deltaBias } = options;
   checkFlags(ACTION, { deltaSoftplus, finalState, reverse });
   const others = there({ d, z, deltaBias, initialState, cuSeqlens });
@@ -77,7 +79,7 @@ export function selectiveScanProblem(
   };
   const sizes = checkSizes(u, a, inputs);
   oneOf(ACTION, "mode", mode, ["auto", "chunk", "loop"]);
-  oneOf<number>(ACTION, "chunkSize", chunkSize, CHUNK_SIZES);
+  if (chunkSize !== undefined) oneOf<number>(ACTION, "chunkSize", chunkSize, CHUNK_SIZES);
   if (schedule !== null && typeof schedule !== "string") {
     throw new TypeError(
       `Cannot ${ACTION} as schedule must be a name: schedule is ${kindOf(schedule)}`,
@@ -95,7 +97,7 @@ export function selectiveScanProblem(
     softplus: deltaSoftplus,
     initial: initialState !== undefined,
     final: finalState,
-    ...{ reverse, bounds, mode, chunkSize, schedule },
+    ...{ reverse, bounds, mode, chunkSize: chunkSize ?? null, schedule },
     copyable: areCopyable(Object.values(inputs)),
   };
   return { problem, inputs, gpu };

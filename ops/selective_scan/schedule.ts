@@ -2,6 +2,9 @@ import { aligned, type InputSource } from "../../kernels/shared/rows.ts";
 import type { SelectiveTile } from "../../kernels/selective_scan/config.ts";
 import { stagedBytes } from "../../kernels/selective_scan/walk.ts";
 import { inputSources, type PlanDevice } from "../attention/schedule.ts";
+import { defaultsOf } from "../defaults.ts";
+import { tunedFirst } from "../tuning.ts";
+import { selectiveClass } from "./class.ts";
 import type { SelectiveScanProblem } from "./problem.ts";
 
 /** How a selective scan is laid out; {@linkcode selectiveSchedules} lists those that fit. */
@@ -12,9 +15,6 @@ export interface TiledSelective extends SelectiveTile {
   /** Discriminates. */
   readonly kind: "tiled";
 }
-
-/** Registers of the states of an invocation; software drivers keep them in caches. */
-const STATE_BUDGET = { hardware: 64, software: 256 } as const;
 
 /** The name of a schedule, as the command line prints and takes it. */
 export function selectiveScheduleName(schedule: SelectiveSchedule): string {
@@ -33,14 +33,14 @@ export function selectiveSchedules(
   const subgroup = lanes === undefined ? [] : tiles(problem, device, {
     ...{ exchange: "subgroup", lanes, tokens: lanes },
   });
-  const threads = adapter.software ? 8 : 64;
+  const { first, threads } = defaultsOf(adapter);
   const tokens = Math.min(
     ...[16, threads, Math.floor(limits.maxComputeWorkgroupStorageSize / stagedBytes(problem))],
   );
   const workgroup = tokens < 1
     ? []
     : tiles(problem, device, { ...{ exchange: "workgroup", lanes: threads, tokens } });
-  const tiled = adapter.software ? [...subgroup, ...workgroup] : [...workgroup, ...subgroup];
+  const tiled = first === "subgroup" ? [...subgroup, ...workgroup] : [...workgroup, ...subgroup];
   return [...tiled, { kind: "naive" }];
 }
 
@@ -51,10 +51,10 @@ function tiles(
   tile: Pick<SelectiveTile, "exchange" | "lanes" | "tokens">,
 ): TiledSelective[] {
   const { channels, states, elem } = problem;
-  const { software } = device.adapter;
-  const fits = 4 * states <= STATE_BUDGET[software ? "software" : "hardware"];
+  const defaults = defaultsOf(device.adapter);
+  const fits = 4 * states <= defaults.states;
   // four channels share what a token costs, and words of f16 are written whole
-  const wide = elem === "f16" || (software && channels >= 4 * tile.lanes);
+  const wide = elem === "f16" || (!defaults.parallel && channels >= 4 * tile.lanes);
   const owned: (1 | 4)[] = wide ? [4, 1] : [1, 4];
   return sources(problem, device).flatMap((source) =>
     owned.filter((own) => own === 1 || fits).map((own): TiledSelective => ({
@@ -73,14 +73,17 @@ function sources(
   return inputSources({ rows: batch * length, widths, copyable }, device);
 }
 
-/** Picks the schedule that the caller named, or the default. */
+/** Picks the schedule that the caller named, or that tuning chose, or the default. */
 export function chooseSelectiveSchedule(
   problem: SelectiveScanProblem,
   device: PlanDevice,
 ): SelectiveSchedule {
   const valid = selectiveSchedules(problem, device);
   const { schedule } = problem;
-  if (schedule === null) return valid[0];
+  if (schedule === null) {
+    const tuned = { device, problemClass: selectiveClass(problem) };
+    return tunedFirst(tuned, valid, selectiveScheduleName)[0];
+  }
   const found = valid.find((candidate) =>
     selectiveScheduleName(candidate) === schedule ||
     (candidate.kind === "tiled" && candidate.exchange === schedule)

@@ -1,4 +1,5 @@
 import type { Gpu } from "../../gpu/device.ts";
+import { recall } from "../../gpu/recall.ts";
 import { record } from "../../gpu/runtime.ts";
 import type { Tensor } from "../../gpu/tensor.ts";
 import { launchStatistics, type RowsBuffer } from "./launch.ts";
@@ -73,6 +74,14 @@ export interface AttentionStatistics {
  * ```
  */
 export function attentionStatistics<T extends "f32" | "f16">(
+  q: Tensor<T>,
+  k: Tensor<T>,
+  options: AttentionStatisticsOptions,
+): AttentionStatistics {
+  return recall(run<T>, q, k, options);
+}
+
+function run<T extends "f32" | "f16">(
   q: Tensor<T>,
   k: Tensor<T>,
   options: AttentionStatisticsOptions,

@@ -4,6 +4,7 @@ import { diagonalBytes } from "../../kernels/statistics/diagonals.ts";
 import { stageBytes } from "../../kernels/statistics/exchange.ts";
 import { listLoops } from "../../kernels/statistics/rows.ts";
 import type { PlanDevice } from "../attention/schedule.ts";
+import { defaultsOf } from "../defaults.ts";
 import { ACTION, type StatisticsProblem } from "./problem.ts";
 
 /** What a pass over the pairs is for. */
@@ -28,8 +29,9 @@ export function pairTile(
   { kind, top }: TileNeeds,
 ): PairTile {
   const lanes = features.subgroups?.size;
+  const { first, threads } = defaultsOf(adapter);
   const kindOfTile = schedule ??
-    (adapter.software && lanes !== undefined ? "subgroup" : "workgroup");
+    (lanes !== undefined ? first : "workgroup");
   const { headDim } = scores;
   const vectors = Math.ceil(headDim / 4) + Math.ceil(top / 2);
   const most = Math.max(1, Math.min(MOST_ROWS, Math.floor(REGISTER_BUDGET / vectors)));
@@ -40,7 +42,6 @@ export function pairTile(
   const tokens = kind === "blocks" ? wanted.blockMax?.queryBlock ?? 1 : held[kind];
   const rowsOf = (rows: number, threads: number): number =>
     Math.max(1, Math.min(rows, Math.ceil(tokens / threads)));
-  const threads = adapter.software ? 8 : 64;
   const tiles = kindOfTile === "subgroup" && lanes !== undefined
     ? [most, 1].map((rows) => subgroupTile(lanes, rowsOf(rows, lanes)))
     : [16, 8, 4, 2, 1].map((columns) =>

@@ -8,14 +8,19 @@ export interface Called {
 }
 
 /** Runs the command line in this process. */
-export async function called(...args: readonly string[]): Promise<Called> {
+export function called(...args: readonly string[]): Promise<Called> {
+  return printed(() => main(args));
+}
+
+/** Runs what prints and returns an exit code. */
+export async function printed(run: () => Promise<number>): Promise<Called> {
   const { log, error } = console;
-  const printed = { log: "", error: "" };
-  console.log = (text: string) => printed.log += `${text}\n`;
-  console.error = (text: string) => printed.error += `${text}\n`;
+  const texts = { log: "", error: "" };
+  console.log = (text: string) => texts.log += `${text}\n`;
+  console.error = (text: string) => texts.error += `${text}\n`;
   try {
-    const code = await main(args);
-    return { code, stdout: printed.log, stderr: printed.error };
+    const code = await run();
+    return { code, stdout: texts.log, stderr: texts.error };
   } finally {
     Object.assign(console, { log, error });
   }

@@ -1,5 +1,12 @@
 import { assertEquals, assertThrows } from "@std/assert";
-import { Arguments, type Command, commandHelp, EXIT, UsageError } from "../../cli/command.ts";
+import {
+  Arguments,
+  type Command,
+  commandHelp,
+  commandLine,
+  EXIT,
+  UsageError,
+} from "../../cli/command.ts";
 
 const FLAGS: Command["flags"] = {
   runs: { value: "N", help: "timed calls" },
@@ -113,5 +120,14 @@ Deno.test("commandHelp() lists the flags with those of every command", () => {
       "  --json           print one JSON document instead of text",
       "  --help           show this help",
     ].join("\n"),
+  );
+});
+
+Deno.test("commandLine() spells the words as a shell reads them", () => {
+  const args = new Arguments(["gla", "--runs", "3", "--dtype=f16", "it's i < j", ""], FLAGS);
+
+  assertEquals(
+    commandLine("profile", args),
+    `./tessera profile gla --runs 3 --dtype=f16 'it'\\''s i < j' ''`,
   );
 });

@@ -54,7 +54,7 @@ for (const line of ["", "help", "--help"]) {
     const { code, stdout, stderr } = await tessera(words(line));
 
     assertEquals([code, stderr], [0, ""]);
-    for (const command of ["devices", "check", "profile", "simulate", "show", "run"]) {
+    for (const command of ["devices", "check", "profile", "tune", "simulate", "show", "run"]) {
       assertStringIncludes(stdout, `\n  ${command} `);
     }
   });
@@ -62,12 +62,14 @@ for (const line of ["", "help", "--help"]) {
 
 const HELP = {
   devices: [],
-  check: ["quick", "cases N", "seed N", "dtype f32|f16", "bail"],
+  check: ["quick", "cases N", "seed N", "dtype f32|f16", "bail", "jobs N"],
   profile: [
     ...["batch N", "heads N", "kv-heads N", "q-len N", "kv-len N", "head-dim N", "value-dim N"],
     ...["dtype f32|f16", "causal", "window L,R", "schedule NAME", "runs N", "compare NAME,…"],
     ...["sweep KEY=A..B", "layout XxYxZ", "key-dim N", "gate none|head|token|channel"],
+    ...["html FILE", "all "],
   ],
+  "profile --all": ["all ", "runs N", "html FILE"],
   "profile attention": [
     ...["q-len N", "causal ", "compare NAME,…", "score TEXT", "mask TEXT", "weight NAME|TEXT"],
     ...["map ", "query-block N", "key-block N", "packed N,…", "selected-pages N", "page-size N"],
@@ -88,6 +90,8 @@ const HELP = {
   ],
   "profile hgrn": ["length N", "channels N", "mode auto|loop|chunk", "state "],
   "profile causalConv1d": ["length N", "channels N", "width N", "activation none|silu", "state "],
+  tune: ["runs N", "exhaustive ", "save FILE", "q-len N", "length N", "layout XxYxZ"],
+  "tune gla": ["length N", "mode auto|loop|chunk", "chunk-size 16|32|64", "save FILE"],
   "simulate neighborhood": ["layout XxYxZ", "query-tile", "kv-tile", "placement"],
   show: ["q-len N", "dtype f32|f16", "schedule NAME", "layout XxYxZ", "out FILE"],
   "show wgsl attention": ["q-len N", "causal ", "schedule NAME", "score TEXT", "mask TEXT"],
@@ -120,6 +124,7 @@ const MISTAKES: Readonly<Record<string, string>> = {
   "profile attention --head-dims 8": 'unknown flag "--head-dims", the nearest is "--head-dim"',
   "devices --jsn": 'unknown flag "--jsn", the nearest is "--json"',
   "check --quik": 'unknown flag "--quik", the nearest is "--quick"',
+  "check --jobs 0": '--jobs must be an integer >= 1, current value is "0"',
   "run attention --input .": 'unknown flag "--input", the nearest is "--inputs"',
   "profile attention --runs": "--runs needs a value, N",
   "show wgsl attention --dtype --causal": "--dtype needs a value, f32|f16",
@@ -140,6 +145,10 @@ const MISTAKES: Readonly<Record<string, string>> = {
     '--sweep must be KEY=A..B with KEY among side, length, batch, heads, head-dim and 1 <= A <= B, current value is "t=1..2"',
   "profile attention --sweep t=8":
     '--sweep must be KEY=A..B with KEY among t, q-len, kv-len, batch, heads, head-dim and 1 <= A <= B, current value is "t=8"',
+  "profile --all gla": '--all must come without an operator, current value is "gla"',
+  "profile --all --heads 8": 'unknown flag "--heads", the nearest is "--help"',
+  "profile --all --compare naive": 'unknown flag "--compare", the nearest is "--help"',
+  "profile gla --html": "--html needs a value, FILE",
   "profile gla --gate token": 'unknown flag "--gate", the nearest is "--state"',
   "profile recurrence --q-len 8 --compare attention":
     'unknown flag "--q-len", the nearest is "--json"',
@@ -266,6 +275,7 @@ for (
     "devices",
     "check --quick --json",
     "profile attention --json",
+    "tune attention --json",
     "run attention --inputs tests/data/use-lite/layer0 --outputs never-written",
   ]
 ) {
@@ -451,12 +461,14 @@ Deno.test({
   async fn() {
     const problem = "--q-len 8 --heads 1 --head-dim 8 --dtype f16 --window 4,0 --schedule naive";
 
-    const { operator, sweep, exponent, points } = await json(
+    const { operator, sweep, exponent, exponentOf, points } = await json(
       `profile attention ${problem} --runs 1 --sweep kv-len=1024..2k`,
     );
 
-    assertEquals([operator, sweep, exponent], ["attention", "kv-len", undefined]);
+    assertEquals([operator, sweep, exponentOf], ["attention", "kv-len", "kv-len"]);
     assert(Array.isArray(points));
+    const [first, second] = points.map(({ medianMs }) => medianMs);
+    assertAlmostEquals(Number(exponent), Math.log2(second / first), 1e-9);
     assertEquals(points.map(({ problem }) => problem.kvLen), [1024, 2048]);
     for (const { problem, schedule, rmsErrorRatio, ...rest } of points) {
       assertEquals([problem.dtype, problem.window], ["f16", { left: 4, right: 0 }]);
@@ -568,6 +580,8 @@ Deno.test({
         "p90",
         "GFLOP/s",
         "GB/s",
+        "FLOP/byte",
+        "bound by",
         "of ceiling",
         "error",
         "over naive",
@@ -575,6 +589,30 @@ Deno.test({
     );
     assert(row.startsWith("B1 T16 S16 H1 D8 f32 "), row);
     assert(/^schedule \S+, 2 runs by (timestamps|wall clock), first call /.test(rest), rest);
+  },
+});
+
+Deno.test({
+  name: "main() writes a page of a sweep with the launcher's permissions",
+  ignore,
+  async fn() {
+    const directory = Deno.makeTempDirSync({ prefix: "tessera-main-" });
+    try {
+      const path = `${directory}/page.html`;
+      const line = "profile attention --heads 1 --head-dim 8 --causal --runs 1 --sweep t=8..16";
+
+      const { code, stdout, stderr } = await tessera([...words(line), "--html", path]);
+
+      assertEquals([code, stderr], [0, ""]);
+      assert(stdout.endsWith(`\n${path}\n`), stdout);
+      const page = Deno.readTextFileSync(path);
+      assertEquals(page.match(/<svg /g)?.length, 2);
+      assertEquals(page.match(/<img [^>]*src="data:image\/svg/g)?.length, 2);
+      assertStringIncludes(page, "<td>B1 T16 S16 H1 D8 f32 causal</td>");
+      assertStringIncludes(page, `<code>./tessera ${line} --html ${path}</code>`);
+    } finally {
+      Deno.removeSync(directory, { recursive: true });
+    }
   },
 });
 
@@ -656,6 +694,21 @@ Deno.test({
         },
       ],
     });
+  },
+});
+
+Deno.test({
+  name: "main() prints the same for check with any number of jobs",
+  ignore,
+  async fn() {
+    const [one, two] = [1, 2].map((jobs) =>
+      tessera(words(`check platform retention --quick --jobs ${jobs}`))
+    );
+
+    const { code, stdout } = await one;
+    assertEquals(code, 0);
+    assertEquals(stdout.trimEnd().split("\n").length, 4);
+    assertEquals(await two, await one);
   },
 });
 

@@ -351,3 +351,25 @@ Deno.test("renderPng() splits a cell that two windows share", async () => {
   assertEquals(at(39, 23), [...toneOf(1, "seen").light]);
   assertEquals(at(46, 30), [...toneOf(1, "seen").light]);
 });
+
+Deno.test("attentionPattern() draws every step-th query and key", () => {
+  const pattern = {
+    qLen: 7,
+    kvLen: 7,
+    causal: false,
+    window: { left: 3 },
+    band: { lo: -3, hi: 0 },
+  };
+
+  const picture = attentionPattern({ ...pattern, step: 3 });
+
+  assertEquals(marks(picture), ["#··", "##·", "·##"]);
+  assertEquals(picture.panels[0].axes, { rows: "query / 3", columns: "key / 3" });
+});
+
+Deno.test("neighborhoodMatrix() draws every step-th query and key", () => {
+  const picture = neighborhoodMatrix(axis({ length: 9, windowSize: 5 }), 2);
+
+  // windows of 0, 2, 4, 6 and 8 start at 0, 0, 2, 4 and 4
+  assertEquals(marks(picture), ["@##··", "#@#··", "·#@#·", "··#@#", "··##@"]);
+});

@@ -9,7 +9,7 @@ import { mergeParts } from "../../kernels/attention/merge.ts";
 import { mergePair } from "../../kernels/attention/merge_pair.ts";
 import { naiveAttention } from "../../kernels/attention/naive.ts";
 import type { PatternConfig } from "../../kernels/attention/pattern.ts";
-import { splitAttention } from "../../kernels/attention/split.ts";
+import { splitAttention, type SplitTile } from "../../kernels/attention/split.ts";
 import { subgroupAttention } from "../../kernels/attention/subgroup.ts";
 import { workgroupAttention, type WorkgroupTile } from "../../kernels/attention/workgroup.ts";
 import { blockLists } from "../../kernels/block_map/lists.ts";
@@ -30,6 +30,7 @@ import { logLinearTree } from "../../kernels/log_linear/tree.ts";
 import type { FastConfig, Rule } from "../../kernels/fast_weights/config.ts";
 import { naiveFastWeights } from "../../kernels/fast_weights/naive.ts";
 import { fastWalk } from "../../kernels/fast_weights/walk.ts";
+import { hashCodes } from "../../kernels/hash/codes.ts";
 import { type HookType, parseHook } from "../../kernels/hooks/hook.ts";
 import { naiveNeighborhood } from "../../kernels/neighborhood/naive.ts";
 import type { NeighborhoodConfig } from "../../kernels/neighborhood/pattern.ts";
@@ -54,10 +55,11 @@ import { scanCarry } from "../../kernels/scan/carry.ts";
 import { ELEMENTS, type ScanKind } from "../../kernels/scan/element.ts";
 import { scanStates } from "../../kernels/scan/states.ts";
 import { scanWalk } from "../../kernels/scan/walk.ts";
+import { sortDigits } from "../../kernels/select/digits.ts";
 import { gatherRows } from "../../kernels/select/gather.ts";
 import { invertIndices } from "../../kernels/select/invert.ts";
 import { selectRows } from "../../kernels/select/rows.ts";
-import { sortedPlaces, sortPairs, sortStep, sortTile } from "../../kernels/select/sort.ts";
+import { sortedPlaces, sortPairs, sortTile } from "../../kernels/select/sort.ts";
 import { selectiveCarry } from "../../kernels/selective_scan/carry.ts";
 import type { SelectiveConfig } from "../../kernels/selective_scan/config.ts";
 import { naiveSelective } from "../../kernels/selective_scan/naive.ts";
@@ -267,12 +269,19 @@ Deno.test("workgroupAttention() compiles under Tint with every tile", async () =
   await assertCompiles(tiles.map((tile) => workgroupAttention({ ...EVERYTHING, ...tile })));
 });
 
+const SPLITS: readonly SplitTile[] = [
+  { threads: 8, rows: 2, exchange: "shuffle" },
+  { threads: 8, rows: 2, exchange: "memory" },
+];
+
 Deno.test("splitAttention() compiles under Tint with every option and storage", async () => {
   await assertCompiles(
-    CONFIGS.map((config) => splitAttention({ ...config, threads: 8, rows: 2 })),
+    CONFIGS.flatMap((config) => SPLITS.map((tile) => splitAttention({ ...config, ...tile }))),
   );
   await assertCompiles(
-    [8, 16, 64].map((threads) => splitAttention({ ...EVERYTHING, threads, rows: 4 })),
+    [8, 16, 64].flatMap((threads) =>
+      SPLITS.map((tile) => splitAttention({ ...EVERYTHING, ...tile, threads, rows: 4 }))
+    ),
   );
 });
 
@@ -401,7 +410,9 @@ Deno.test("workgroupAttention() compiles under Tint with every weight, hook and 
 Deno.test("splitAttention() compiles under Tint with every weight, hook and place of keys", async () => {
   const configs = PROGRAMMABLE.filter(({ weight }) => weight.rule !== "stick");
 
-  await assertCompiles(configs.map((config) => splitAttention({ ...config, threads: 8, rows: 2 })));
+  await assertCompiles(
+    configs.flatMap((config) => SPLITS.map((tile) => splitAttention({ ...config, ...tile }))),
+  );
 });
 
 Deno.test("naiveAttention() compiles under Tint with every weight and hook", async () => {
@@ -1003,8 +1014,8 @@ Deno.test("sortPairs() and its steps compile under Tint with every element", asy
     ...(["f32", "f16", "i32", "u32"] as const).flatMap((elem) =>
       [false, true].map((descending) => sortPairs({ elem, descending }))
     ),
-    ...(["sort", "finish"] as const).map((pass) => sortTile({ pass })),
-    ...[sortStep(), sortedPlaces()],
+    ...(["count", "places", "move"] as const).map((pass) => sortDigits({ pass })),
+    ...[sortTile(), sortedPlaces()],
   ]);
 });
 
@@ -1022,12 +1033,20 @@ Deno.test("centroidScores() and centroidRound() compile under Tint with every st
     ...ELEMS.flatMap((elem) =>
       ELEMS.flatMap((centroidElem) =>
         (["dot", "l2"] as const).flatMap((metric) =>
-          [8, 5].map((dim) => centroidScores({ elem, centroidElem, dim, metric }))
+          [[8, 32], [5, 8]].map(([dim, tile]) =>
+            centroidScores({ elem, centroidElem, dim, metric, tile })
+          )
         )
       )
     ),
     ...(["clear", "ask", "take"] as const).map((pass) => centroidRound({ pass })),
   ]);
+});
+
+Deno.test("hashCodes() compiles under Tint for every kind", async () => {
+  await assertCompiles(
+    (["hyperplane", "crossPolytope"] as const).map((kind) => hashCodes({ kind })),
+  );
 });
 
 Deno.test("appendTokens(), keepTokens() and countOutside() compile under Tint", async () => {

@@ -1,8 +1,7 @@
 import { NO_HOOKS } from "../../kernels/attention/hooks.ts";
 import { WEIGHTS } from "../../kernels/attention/weights.ts";
 import { assert, assertEquals, assertThrows } from "@std/assert";
-import type { Tensor } from "../../mod.ts";
-import type { BufferRange, Launch, Operation } from "../../gpu/recorder.ts";
+import type { BufferRange, Launch } from "../../gpu/recorder.ts";
 import { workgroupBytes, workgroupThreads } from "../../kernels/attention/workgroup.ts";
 import { splitBytes } from "../../kernels/attention/split.ts";
 import { attentionPrograms, launchAttention } from "../../ops/attention/launch.ts";
@@ -15,6 +14,7 @@ import {
   type PlanDevice,
   scheduleName,
 } from "../../ops/attention/schedule.ts";
+import { dryRunOf, dryTensor } from "./dry_run.ts";
 
 const LIMITS: PlanDevice["limits"] = {
   maxStorageBufferBindingSize: 2 ** 27,
@@ -35,7 +35,7 @@ function device(
 ): PlanDevice {
   const software = driver === "llvmpipe" || driver === "swiftshader";
   return {
-    adapter: { description: driver, vendor: "", driver, software },
+    adapter: { description: driver, vendor: "", architecture: "", driver, software },
     features: {
       f16: true,
       subgroups: lanes === null ? null : { size: lanes, directive: false },
@@ -92,7 +92,7 @@ Deno.test("attentionSchedules() puts workgroup first on hardware", () => {
 });
 
 Deno.test("attentionSchedules() puts subgroup by texture first on llvmpipe", () => {
-  assertEquals(names({}, LLVMPIPE)[0], "subgroup-8x3-shuffle-texture");
+  assertEquals(names({}, LLVMPIPE)[0], "subgroup-8x2-shuffle-texture");
   assertEquals(
     names({}, device("llvmpipe", 16))[0],
     "subgroup-16x2-broadcast-texture",
@@ -100,18 +100,18 @@ Deno.test("attentionSchedules() puts subgroup by texture first on llvmpipe", () 
 });
 
 Deno.test("attentionSchedules() reads buffers where rows do not fill texels", () => {
-  assertEquals(names({ headDim: 62 }, LLVMPIPE)[0], "subgroup-8x3-shuffle-buffer");
-  assertEquals(names({ valueDim: 63 }, LLVMPIPE)[0], "subgroup-8x3-shuffle-buffer");
+  assertEquals(names({ headDim: 62 }, LLVMPIPE)[0], "subgroup-8x2-shuffle-buffer");
+  assertEquals(names({ valueDim: 63 }, LLVMPIPE)[0], "subgroup-8x2-shuffle-buffer");
   assertEquals(names({ headDim: 62 }, LLVMPIPE).filter((name) => name.includes("texture")), []);
 });
 
 Deno.test("attentionSchedules() reads buffers that may not be copied, or exceed a texture", () => {
-  assertEquals(names({ copyable: false }, LLVMPIPE)[0], "subgroup-8x3-shuffle-buffer");
+  assertEquals(names({ copyable: false }, LLVMPIPE)[0], "subgroup-8x2-shuffle-buffer");
   // 1024 · 8 rows of 16 texels fill 32 rows of 4096 texels, rounded up to a multiple of 3
   const fits = device("llvmpipe", 8, { maxTextureDimension2D: 34 });
   const exceeds = device("llvmpipe", 8, { maxTextureDimension2D: 33 });
-  assertEquals(names({}, fits)[0], "subgroup-8x3-shuffle-texture");
-  assertEquals(names({}, exceeds)[0], "subgroup-8x3-shuffle-buffer");
+  assertEquals(names({}, fits)[0], "subgroup-8x2-shuffle-texture");
+  assertEquals(names({}, exceeds)[0], "subgroup-8x2-shuffle-buffer");
 });
 
 Deno.test("attentionSchedules() has no subgroup schedule without subgroups", () => {
@@ -130,8 +130,8 @@ Deno.test("attentionSchedules() has no subgroup schedule without subgroups", () 
 Deno.test("attentionSchedules() fits the rows of a lane to subgroups of 4 to 64 lanes", () => {
   const first = (lanes: number): string => names({}, device("other", lanes), "subgroup")[0];
 
-  assertEquals(first(4), "subgroup-4x3-broadcast-buffer");
-  assertEquals(first(8), "subgroup-8x3-broadcast-buffer");
+  assertEquals(first(4), "subgroup-4x2-broadcast-buffer");
+  assertEquals(first(8), "subgroup-8x2-broadcast-buffer");
   assertEquals(first(16), "subgroup-16x2-broadcast-buffer");
   assertEquals(first(32), "subgroup-32x1-broadcast-buffer");
   assertEquals(first(64), "subgroup-64x1-broadcast-buffer");
@@ -473,7 +473,7 @@ function needs(schedule: AttentionSchedule, valueDim: number): { threads: number
     case "workgroup":
       return { threads: workgroupThreads(schedule), bytes: workgroupBytes(schedule, valueDim) };
     case "split":
-      return { threads: schedule.threads, bytes: splitBytes(schedule.threads) };
+      return { threads: schedule.threads, bytes: splitBytes(schedule) };
     case "naive":
       return { threads: 64, bytes: 0 };
   }
@@ -560,21 +560,7 @@ Deno.test("planAttention() covers every query, head and part exactly once", () =
 /** What planned work asks of the device: its dispatches, and the scratch that they need. */
 function dryRun(given: Case, plan: AttentionPlan): { launches: Launch[]; scratch: number[] } {
   const { batch, qLen, kvLen, heads, kvHeads, headDim, valueDim, elem, bias } = given.problem;
-  const launches: Launch[] = [];
-  const scratch: number[] = [];
-  const buffer = (bytes: number) => ({ size: Math.max(16, Math.ceil(bytes / 16) * 16) });
-  const tensor = (elements: number, dtype: "f32" | "f16") =>
-    ({ buffer: buffer(elements * (dtype === "f16" ? 2 : 4)), dtype }) as Tensor;
-  const operation: Operation = {
-    launch: (launch) => void launches.push(launch),
-    scratch: (bytes) => {
-      scratch.push(bytes);
-      return { buffer: buffer(bytes) as GPUBuffer };
-    },
-    table: ({ byteLength }) => ({ buffer: buffer(byteLength) as GPUBuffer }),
-    copy: () => {},
-    texture: () => ({}) as GPUTextureView,
-  };
+  const { operation, launches, scratch } = dryRunOf();
   const rows = batch * qLen * heads;
   const biasSize = bias
     ? 1 +
@@ -587,15 +573,15 @@ function dryRun(given: Case, plan: AttentionPlan): { launches: Launch[]; scratch
     problem: given.problem,
     plan,
     tensors: {
-      q: tensor(rows * headDim, elem),
-      k: tensor(batch * kvLen * kvHeads * headDim, elem),
-      v: tensor(batch * kvLen * kvHeads * valueDim, elem),
+      q: dryTensor(elem, rows, headDim),
+      k: dryTensor(elem, batch * kvLen * kvHeads, headDim),
+      v: dryTensor(elem, batch * kvLen * kvHeads, valueDim),
       additional: null,
-      bias: bias ? tensor(biasSize, bias.elem) : null,
+      bias: bias ? dryTensor(bias.elem, biasSize, 1) : null,
       sinks: null,
       gates: null,
-      out: tensor(rows * valueDim, elem),
-      lse: given.problem.lse ? tensor(rows, "f32") : null,
+      out: dryTensor(elem, rows, valueDim),
+      lse: given.problem.lse ? dryTensor("f32", rows, 1) : null,
       keys: {},
       hooks: { tensors: [], numbers: [] },
     },

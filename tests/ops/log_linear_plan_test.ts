@@ -12,15 +12,12 @@ const PROBLEM: LogLinearProblem = {
 };
 
 function deviceOf(
-  driver: "llvmpipe" | "hardware",
+  driver: "llvmpipe" | "nvidia",
   limits: Partial<PlanDevice["limits"]> = {},
 ): PlanDevice {
   const software = driver === "llvmpipe";
   return {
-    adapter: {
-      ...{ vendor: "", architecture: "", device: "", description: "", software },
-      driver,
-    },
+    adapter: { vendor: "", architecture: "", description: "", software, driver },
     features: {
       f16: true,
       timestamps: true,
@@ -47,7 +44,7 @@ Deno.test("logLinearSchedules() hands rows round a subgroup on a software adapte
   const names = (device: PlanDevice) =>
     logLinearSchedules(PROBLEM, device).map(logLinearScheduleName);
   assertEquals(names(deviceOf("llvmpipe")), ["subgroup-8x4", "direct-8x4", "naive"]);
-  assertEquals(names(deviceOf("hardware")), ["direct-32x2", "subgroup-32x1", "naive"]);
+  assertEquals(names(deviceOf("nvidia")), ["direct-32x2", "subgroup-32x1", "naive"]);
 });
 
 Deno.test("logLinearSchedules() streams the state through a step", () => {

@@ -2,9 +2,8 @@ import { NO_HOOKS } from "../../kernels/attention/hooks.ts";
 import { WEIGHTS } from "../../kernels/attention/weights.ts";
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { Random } from "../../cli/random.ts";
-import type { BufferRange, Launch, Operation } from "../../gpu/recorder.ts";
+import type { BufferRange } from "../../gpu/recorder.ts";
 import type { NeighborhoodConfig } from "../../kernels/neighborhood/pattern.ts";
-import type { Tensor } from "../../mod.ts";
 import { attentionPrograms, launchAttention } from "../../ops/attention/launch.ts";
 import type { AttentionPlan } from "../../ops/attention/plan.ts";
 import type { AttentionProblem } from "../../ops/attention/problem.ts";
@@ -25,6 +24,7 @@ import {
 } from "../../ops/neighborhood/schedule.ts";
 import { neighborhoodTokens } from "../../ops/neighborhood/tokens.ts";
 import { visibleKeys } from "../../reference/mod.ts";
+import { dryRunOf, dryTensor } from "./dry_run.ts";
 
 const LIMITS: PlanDevice["limits"] = {
   maxStorageBufferBindingSize: 2 ** 27,
@@ -44,7 +44,13 @@ function device(
   limits: Partial<PlanDevice["limits"]> = {},
 ): PlanDevice {
   return {
-    adapter: { description: driver, vendor: "", driver, software: driver === "llvmpipe" },
+    adapter: {
+      description: driver,
+      vendor: "",
+      architecture: "",
+      driver,
+      software: driver === "llvmpipe",
+    },
     features: { f16: true, subgroups: { size: lanes, directive: false }, timestamps: true },
     limits: { ...LIMITS, ...limits },
   };
@@ -111,7 +117,7 @@ Deno.test("planNeighborhood() computes windows that cover all axes as dense atte
   const plan = planNeighborhood(problem([30], { windowSize: 30 }), LLVMPIPE);
   assert(plan.kind === "dense");
   assertEquals(plan.problem.band, null);
-  assertEquals(plan.name, "subgroup-8x3-shuffle-texture");
+  assertEquals(plan.name, "subgroup-8x2-shuffle-texture");
 });
 
 Deno.test("planNeighborhood() computes a causal window over the only axis as causal attention", () => {
@@ -119,7 +125,7 @@ Deno.test("planNeighborhood() computes a causal window over the only axis as cau
     const given = problem([30], { windowSize: 30, causal: true, stride });
     const plan = planNeighborhood(given, LLVMPIPE);
     assert(plan.kind === "dense");
-    assertEquals(plan.problem.band, { lo: -30, hi: 0 });
+    assertEquals(plan.problem.band, { lo: -(2 ** 30), hi: 0 });
     assertEquals(plan.attention.config.pattern, {
       kind: "band",
       banded: true,
@@ -683,37 +689,23 @@ Deno.test("planNeighborhood() shows every query each of its keys in exactly one 
 function dryRun({ problem, device, plan }: Case & { plan: AttentionPlan }) {
   const { batch, qLen, heads, kvHeads, headDim, valueDim, elem, additional, lse } =
     problem.attention;
-  const launches: Launch[] = [];
-  const scratch: number[] = [];
-  const buffer = (bytes: number) =>
-    ({ size: Math.max(16, Math.ceil(bytes / 16) * 16) }) as GPUBuffer;
-  const tensor = (rows: number, width: number, dtype = elem) =>
-    ({ buffer: buffer(rows * width * (dtype === "f16" ? 2 : 4)), dtype }) as Tensor;
-  const operation: Operation = {
-    launch: (launch) => void launches.push(launch),
-    scratch: (bytes) => {
-      scratch.push(bytes);
-      return { buffer: buffer(bytes) };
-    },
-    table: ({ byteLength }) => ({ buffer: buffer(byteLength) as GPUBuffer }),
-    copy: () => {},
-    texture: () => ({}) as GPUTextureView,
-  };
+  const { operation, launches, scratch } = dryRunOf();
   const [queries, keys] = [batch * qLen * heads, batch * qLen * kvHeads];
   const extra = batch * (additional?.count ?? 0) * kvHeads;
   launchAttention(operation, {
     problem: problem.attention,
     plan,
     tensors: {
-      q: tensor(queries, headDim),
-      k: tensor(keys, headDim),
-      v: tensor(keys, valueDim),
-      additional: additional && { keys: tensor(extra, headDim), values: tensor(extra, valueDim) },
+      q: dryTensor(elem, queries, headDim),
+      k: dryTensor(elem, keys, headDim),
+      v: dryTensor(elem, keys, valueDim),
+      additional: additional &&
+        { keys: dryTensor(elem, extra, headDim), values: dryTensor(elem, extra, valueDim) },
       bias: null,
       sinks: null,
       gates: null,
-      out: tensor(queries, valueDim),
-      lse: lse ? tensor(queries, 1, "f32") : null,
+      out: dryTensor(elem, queries, valueDim),
+      lse: lse ? dryTensor("f32", queries, 1) : null,
       keys: {},
       hooks: { tensors: [], numbers: [] },
     },

@@ -6,13 +6,19 @@ import { attentionPrograms } from "../../ops/attention/launch.ts";
 import { type AttentionPlan, planAttention } from "../../ops/attention/plan.ts";
 import type { AttentionProblem } from "../../ops/attention/problem.ts";
 import { attentionSchedules, type PlanDevice, scheduleName } from "../../ops/attention/schedule.ts";
-import { keysOfTile, queriesOfTile, type Slice } from "../../ops/attention/tokens.ts";
+import { keysOfTile, queriesOfTile, type Slice, sourceOf } from "../../ops/attention/tokens.ts";
 import { Random } from "../../cli/random.ts";
 
 /** A device with subgroups of 8 and limits of its own. */
 function device(limits: Partial<PlanDevice["limits"]> = {}): PlanDevice {
   return {
-    adapter: { description: "llvmpipe", vendor: "", driver: "llvmpipe", software: true },
+    adapter: {
+      description: "llvmpipe",
+      vendor: "",
+      architecture: "",
+      driver: "llvmpipe",
+      software: true,
+    },
     features: { f16: true, subgroups: { size: 8, directive: false }, timestamps: true },
     limits: {
       maxStorageBufferBindingSize: 2 ** 27,
@@ -237,6 +243,19 @@ Deno.test("planAttention() refuses keys that exceed a binding where they are not
     refuse({ ...BLOCKS, qLen: 1, kvLen: 2000 }, 2000),
     `${rule} 2000, the device allows 1008`,
   );
+});
+
+Deno.test("planAttention() reads keys from textures that exceed a binding and may be copied", () => {
+  const small = device({ maxStorageBufferBindingSize: 2 ** 16 });
+  const sourceFor = (pages: number): string => {
+    const keys: CacheKeys = { ...CACHE, layout: "pages", pages, pageSize: 16, capacity: 64 };
+    const given = problem(keys, { kvLen: 64, qLen: 1, copyable: true });
+    return sourceOf(planAttention(given, small).schedule);
+  };
+
+  // few of the stored keys are walked
+  assertEquals(sourceFor(60), "buffer");
+  assertEquals(sourceFor(300), "texture");
 });
 
 Deno.test("planAttention() divides a cache by its capacity, and reads all pages", () => {

@@ -1,8 +1,7 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { Random } from "../../cli/random.ts";
-import type { BufferRange, Launch, Operation } from "../../gpu/recorder.ts";
+import type { BufferRange, Launch } from "../../gpu/recorder.ts";
 import { type InputName, INPUTS, inputWidth } from "../../kernels/recurrence/inputs.ts";
-import type { Tensor } from "../../mod.ts";
 import type { PlanDevice } from "../../ops/attention/schedule.ts";
 import { launchRecurrence } from "../../ops/recurrence/launch.ts";
 import type { RecurrenceTensors } from "../../ops/recurrence/pass.ts";
@@ -10,6 +9,7 @@ import { planRecurrence, type RecurrencePlan } from "../../ops/recurrence/plan.t
 import type { RecurrenceProblem } from "../../ops/recurrence/problem.ts";
 import { recurrenceScheduleName, recurrenceSchedules } from "../../ops/recurrence/schedule.ts";
 import type { Segment } from "../../ops/segments.ts";
+import { dryBuffer, dryRunOf, dryTensor } from "./dry_run.ts";
 
 const LIMITS: PlanDevice["limits"] = {
   maxStorageBufferBindingSize: 2 ** 27,
@@ -29,7 +29,13 @@ function device(
   limits: Partial<PlanDevice["limits"]> = {},
 ): PlanDevice {
   return {
-    adapter: { description: driver, vendor: "", driver, software: driver === "llvmpipe" },
+    adapter: {
+      description: driver,
+      vendor: "",
+      architecture: "",
+      driver,
+      software: driver === "llvmpipe",
+    },
     features: {
       f16: true,
       subgroups: lanes === null ? null : { size: lanes, directive: false },
@@ -458,7 +464,7 @@ Deno.test("planRecurrence() divides each piece into chunks, in order", () => {
         const own = chunks.slice(first, end);
         assertEquals([first, state], [next, pieces[i].state], where);
         assert(own.every((chunk) => chunk.end > chunk.first), where);
-        assert(own.every((chunk) => chunk.end - chunk.first <= chunkSize), where);
+        assert(own.every((chunk) => chunk.end - chunk.first <= Number(chunkSize)), where);
         assertEquals(
           own.flatMap((chunk) => tokensOf(chunk, reverse)),
           tokensOf(pieces[i], reverse),
@@ -510,31 +516,20 @@ Deno.test("planRecurrence() keeps the states of chunks within a binding", () => 
 function dryRun({ problem, device }: Case): Launch[] {
   const { batch, length, qHeads, heads, keyDim, valueDim, elem } = problem;
   const { normalize, bounds } = problem;
-  const launches: Launch[] = [];
-  const buffer = (bytes: number) =>
-    ({ size: Math.max(16, Math.ceil(bytes / 16) * 16) }) as GPUBuffer;
-  const tensor = (rows: number, width: number, dtype = elem) =>
-    ({ buffer: buffer(rows * width * (dtype === "f16" ? 2 : 4)), dtype }) as Tensor;
-  const operation: Operation = {
-    launch: (launch) => void launches.push(launch),
-    scratch: (bytes) => ({ buffer: buffer(bytes) }),
-    table: ({ byteLength }) => ({ buffer: buffer(byteLength) }),
-    copy: () => {},
-    texture: () => ({}) as GPUTextureView,
-  };
+  const { operation, launches } = dryRunOf();
   const tokens = batch * length;
   const states = (bounds.length - 1) * heads * keyDim;
   const state = () => ({
-    s: buffer(4 * states * valueDim),
-    z: normalize ? buffer(4 * states) : null,
+    s: dryBuffer(4 * states * valueDim),
+    z: normalize ? dryBuffer(4 * states) : null,
   });
   const inputs = Object.entries(problem.inputs).map(([name, { elem, heads }]) => {
     const rows = INPUTS[name as InputName].per === "token" ? tokens * heads : heads;
-    return [name, tensor(rows, inputWidth(name as InputName, problem), elem)];
+    return [name, dryTensor(elem, rows, inputWidth(name as InputName, problem))];
   });
   const tensors: RecurrenceTensors = {
     inputs: Object.fromEntries(inputs),
-    out: tensor(tokens * Math.max(qHeads, heads), valueDim),
+    out: dryTensor(elem, tokens * Math.max(qHeads, heads), valueDim),
     initial: problem.initial ? state() : null,
     final: problem.final ? state() : null,
   };

@@ -120,7 +120,7 @@ Deno.test({
         reverse: false,
         bounds: [0, 6, 12],
         mode: "auto",
-        chunkSize: 64,
+        chunkSize: null,
         copyable: true,
         schedule: null,
       });

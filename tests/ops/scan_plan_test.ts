@@ -1,11 +1,11 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { Random } from "../../cli/random.ts";
-import type { BufferRange, Launch, Operation } from "../../gpu/recorder.ts";
-import type { Tensor } from "../../mod.ts";
+import type { BufferRange, Launch } from "../../gpu/recorder.ts";
 import type { PlanDevice } from "../../ops/attention/schedule.ts";
 import { launchScan, type Named } from "../../ops/scan/launch.ts";
 import { planScan } from "../../ops/scan/plan.ts";
 import type { ScanProblem } from "../../ops/scan/problem.ts";
+import { dryRunOf, dryTensor } from "./dry_run.ts";
 
 const LIMITS: PlanDevice["limits"] = {
   maxStorageBufferBindingSize: 2 ** 27,
@@ -25,7 +25,7 @@ function device(
 ): Pick<PlanDevice, "adapter" | "limits"> {
   const software = driver === "llvmpipe";
   return {
-    adapter: { description: driver, vendor: "", driver, software },
+    adapter: { description: driver, vendor: "", architecture: "", driver, software },
     limits: { ...LIMITS, ...limits },
   };
 }
@@ -94,27 +94,17 @@ Deno.test("planScan() throws for tokens and states that no binding holds", () =>
 /** What a problem launches, on buffers that are only sizes. */
 function dryRun(given: ScanProblem, on: Pick<PlanDevice, "adapter" | "limits">): Launch[] {
   const { batch, length, width, heads, initial, final, bounds } = given;
-  const launches: Launch[] = [];
-  const buffer = (size: number) => ({ size }) as GPUBuffer;
-  const operation: Operation = {
-    launch: (launch) => launches.push(launch),
-    scratch: (bytes) => ({ buffer: buffer(bytes) }),
-    table: ({ byteLength }) => ({ buffer: buffer(byteLength) }),
-    copy: () => {},
-    texture: () => ({}) as GPUTextureView,
-  };
-  const tensor = (dtype: "f32" | "f16", size: number) =>
-    ({ buffer: buffer((dtype === "f16" ? 2 : 4) * size), dtype }) as Tensor;
+  const { operation, launches } = dryRunOf();
   const tokens = batch * length * heads;
-  const state = (): Named => ({ state: tensor("f32", (bounds.length - 1) * heads * width) });
+  const state = (): Named => ({ state: dryTensor("f32", (bounds.length - 1) * heads, width) });
   launchScan(operation, {
     problem: given,
     plan: planScan(given, on),
     inputs: {
-      a: tensor(given.weightElem, tokens * width),
-      b: tensor(given.elem, tokens * width),
+      a: dryTensor(given.weightElem, tokens, width),
+      b: dryTensor(given.elem, tokens, width),
     },
-    outputs: { out: tensor(given.elem, tokens * width) },
+    outputs: { out: dryTensor(given.elem, tokens, width) },
     initial: initial ? state() : null,
     final: final ? state() : null,
     limits: on.limits,

@@ -87,7 +87,7 @@ Deno.test({
       assertEquals(scanProblem(a, b, options).problem, {
         ...{ kind: "scan", batch: 1, length: 6, heads: 1, width: 10 },
         ...{ elem: "f32", weightElem: "f16", initial: true, final: true, reverse: false },
-        ...{ bounds: [0, 4, 6], mode: "auto", chunkSize: 64, gateRows: null },
+        ...{ bounds: [0, 4, 6], mode: "auto", chunkSize: null, gateRows: null },
       });
       assertEquals(scanProblem(zeros([2, 6]), zeros([2, 6]), {}).problem.width, 1);
     });

@@ -12,15 +12,12 @@ const PROBLEM: SelectiveScanProblem = {
 };
 
 function deviceOf(
-  driver: "llvmpipe" | "hardware",
+  driver: "llvmpipe" | "nvidia",
   limits: Partial<PlanDevice["limits"]> = {},
 ): PlanDevice {
   const software = driver === "llvmpipe";
   return {
-    adapter: {
-      ...{ vendor: "", architecture: "", device: "", description: "", software },
-      driver,
-    },
+    adapter: { vendor: "", architecture: "", description: "", software, driver },
     features: {
       f16: true,
       timestamps: true,
@@ -49,15 +46,15 @@ Deno.test("selectiveSchedules() hands rows round a subgroup on a software adapte
 });
 
 Deno.test("selectiveSchedules() gives every channel an invocation on a GPU", () => {
-  assertEquals(namesOf({}, deviceOf("hardware"))[0], "workgroup-64x1-buffer");
+  assertEquals(namesOf({}, deviceOf("nvidia"))[0], "workgroup-64x1-buffer");
 });
 
 Deno.test("selectiveSchedules() gives an invocation four channels of f16 on a GPU", () => {
-  assertEquals(namesOf({ elem: "f16" }, deviceOf("hardware"))[0], "workgroup-64x4-buffer");
+  assertEquals(namesOf({ elem: "f16" }, deviceOf("nvidia"))[0], "workgroup-64x4-buffer");
 });
 
 Deno.test("selectiveSchedules() gives an invocation one channel of many states on a GPU", () => {
-  const names = namesOf({ elem: "f16", states: 64 }, deviceOf("hardware"));
+  const names = namesOf({ elem: "f16", states: 64 }, deviceOf("nvidia"));
   assertEquals(names.filter((name) => name.includes("x4-")), []);
 });
 
@@ -79,12 +76,12 @@ Deno.test("planSelectiveScan() walks sequences whole on a software adapter", () 
 });
 
 Deno.test("planSelectiveScan() takes chunks where a GPU would idle", () => {
-  assertEquals(shapeOf({}, deviceOf("hardware")), [[1, 64]]);
+  assertEquals(shapeOf({}, deviceOf("nvidia")), [[1, 64]]);
 });
 
 Deno.test("planSelectiveScan() walks sequences whole that fill a GPU", () => {
   const bounds = Array.from({ length: 129 }, (_, b) => b * 4096);
-  assertEquals(shapeOf({ batch: 128, bounds }, deviceOf("hardware")), [[128, 0]]);
+  assertEquals(shapeOf({ batch: 128, bounds }, deviceOf("nvidia")), [[128, 0]]);
 });
 
 Deno.test("planSelectiveScan() cuts the walk of the baseline before a driver ends its loops", () => {
@@ -92,12 +89,12 @@ Deno.test("planSelectiveScan() cuts the walk of the baseline before a driver end
 });
 
 Deno.test("planSelectiveScan() cuts rounds where the states of chunks fill a binding", () => {
-  const device = deviceOf("hardware", { maxStorageBufferBindingSize: 40 * 4 * 256 * 16 });
+  const device = deviceOf("nvidia", { maxStorageBufferBindingSize: 40 * 4 * 256 * 16 });
   assertEquals(shapeOf({}, device), [[1, 40], [1, 24]]);
 });
 
 Deno.test("planSelectiveScan() throws when a token fits no binding", () => {
-  const device = deviceOf("hardware", { maxStorageBufferBindingSize: 1000 });
+  const device = deviceOf("nvidia", { maxStorageBufferBindingSize: 1000 });
   assertThrows(
     () => planSelectiveScan(PROBLEM, device),
     RangeError,
@@ -106,7 +103,7 @@ Deno.test("planSelectiveScan() throws when a token fits no binding", () => {
 });
 
 Deno.test("planSelectiveScan() throws when states fit no binding", () => {
-  const device = deviceOf("hardware", { maxStorageBufferBindingSize: 16383 });
+  const device = deviceOf("nvidia", { maxStorageBufferBindingSize: 16383 });
   assertThrows(
     () => planSelectiveScan({ ...PROBLEM, initial: true, mode: "loop" }, device),
     RangeError,

@@ -11,7 +11,7 @@ function device(
 ): StatisticsDevice {
   const driver = software ? "llvmpipe" : "nvidia";
   return {
-    adapter: { description: driver, vendor: "", driver, software },
+    adapter: { description: driver, vendor: "", architecture: "", driver, software },
     features: {
       ...{ f16: true, timestamps: true },
       subgroups: { size: software ? 8 : 32, directive: false },

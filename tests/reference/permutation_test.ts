@@ -3,6 +3,7 @@ import {
   argSort,
   assignCentroids,
   gatherTokens,
+  hashTokens,
   scatterTokens,
   selectThreshold,
   selectTopP,
@@ -63,4 +64,26 @@ Deno.test("assignCentroids() by distance compares tokens by their own distance",
   const { cluster } = assignCentroids(x, centroids, { metric: "l2", capacity: 1 });
 
   assertEquals(cluster.data, Int32Array.of(1, 0));
+});
+
+Deno.test("hashTokens() flips one sign from each code to the next", () => {
+  const signs = Array.from({ length: 16 }, (_, n) => [0, 1, 2, 3].map((r) => (n >> r & 1) * 2 - 1));
+  const x = { data: signs.flat(), shape: [1, 16, 1, 4] };
+  const identity = [0, 1, 2, 3].flatMap((r) => [0, 1, 2, 3].map((d) => Number(r === d)));
+
+  const codes = hashTokens(x, { data: identity, shape: [1, 4, 1, 4] }).data;
+
+  assertEquals(codes.toSorted(), Int32Array.from(signs, (_, n) => n));
+  const walk = signs.map((_, code) => signs[codes.indexOf(code)]);
+  const flips = walk.slice(1).map((own, n) => own.filter((sign, r) => sign !== walk[n][r]).length);
+  assertEquals(flips, Array(15).fill(1));
+});
+
+Deno.test("hashTokens() by crossPolytope finds the largest direction, the first of equals", () => {
+  const x = { data: [1, 2, -3, 1, 0, 0, -1, 1], shape: [1, 4, 1, 2] };
+  const planes = { data: [1, 0, 0, 1], shape: [1, 2, 1, 2] };
+
+  const codes = hashTokens(x, planes, { kind: "crossPolytope" });
+
+  assertEquals(codes.data, Int32Array.of(1, 2, 0, 1));
 });

@@ -22,6 +22,8 @@ const ALLOWED: [path: string, specifier: string][] = [
   ["cli/run.ts", "../reference/mod.ts"],
   ["cli.ts", "@std/cli/parse-args"],
   ["cli/png.ts", "npm:pako@2"],
+  ["cli/report/plot.ts", "@observablehq/plot"],
+  ["cli/report/plot.ts", "linkedom"],
   ["tests/ops/attention_test.ts", "../../kernels/attention/forward.ts"],
   ["bench/attention_bench.ts", "@std/assert"],
 ];

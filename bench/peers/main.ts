@@ -1,0 +1,77 @@
+// The toolkit beside other libraries, in one process and on one adapter: `deno task peers`, or some
+// problems only, `deno task peers full-1024 window`; `--markdown` for the tables of the documents.
+// Inputs and outputs stay where a library keeps them.
+import { EXIT } from "../../cli/command.ts";
+import { note, print, table } from "../../cli/output.ts";
+import { requestGpu } from "../../mod.ts";
+import { compete, type Result } from "./contest.ts";
+import type { Library } from "./contestant.ts";
+import { openJax } from "./jax.ts";
+import { openNative, openWasm } from "./ort_host.ts";
+import { openWebGpu } from "./ort_webgpu.ts";
+import { installPackages } from "./packages.ts";
+import { PROBLEMS, titleOf } from "./problems.ts";
+import { BASE, markdown, problemRows, ratioRows } from "./table.ts";
+import { openTessera } from "./tessera.ts";
+import { openTfjs } from "./tfjs.ts";
+
+const MARKDOWN = "--markdown";
+
+Deno.exit(await main(Deno.args)); // devices of the libraries would keep the process alive
+
+async function main(args: readonly string[]): Promise<number> {
+  const words = args.filter((word) => word !== MARKDOWN);
+  const all = Object.keys(PROBLEMS);
+  const unknown = words.find((word) => !all.some((name) => name.startsWith(word)));
+  if (unknown !== undefined) {
+    note(`Cannot compare the libraries on "${unknown}": the problems are ${all.join(", ")}`);
+    return EXIT.usage;
+  }
+  const chosen = all.filter((name) => words.some((word) => name.startsWith(word)));
+  await comparePeers(words.length === 0 ? all : chosen, args.includes(MARKDOWN));
+  return EXIT.fine;
+}
+
+async function comparePeers(names: readonly string[], asMarkdown: boolean): Promise<void> {
+  await installPackages();
+  using gpu = await requestGpu();
+  const libraries = await openLibraries({
+    [BASE]: () => Promise.resolve(openTessera(gpu)),
+    "onnxruntime-web": () => openWebGpu(gpu.features.subgroups !== null),
+    "onnxruntime-web Wasm": openWasm,
+    "onnxruntime-node": openNative,
+    "jax-js": openJax,
+    "tfjs": openTfjs,
+  });
+  const versions = [...libraries].map(([name, { version }]) => `${name} ${version}`);
+  const cores = `${navigator.hardwareConcurrency} cores`;
+  const host = `${gpu.adapter.description}, ${cores}, Deno ${Deno.version.deno}`;
+  print(`${host}, ${versions.join(", ")}\n`);
+  const byOperator = new Map<string, Map<string, Result[]>>();
+  for (const name of names) {
+    const problem = PROBLEMS[name];
+    const results = await compete(problem, libraries);
+    const ofOperator = byOperator.get(problem.operator) ?? new Map<string, Result[]>();
+    byOperator.set(problem.operator, ofOperator.set(name, results));
+    print(table(problemRows(`${name}: ${titleOf(problem)}`, results)));
+    for (const { name, failure } of results) if (failure) print(`${name}: ${failure}`);
+    print("");
+  }
+  const format = asMarkdown ? markdown : table;
+  for (const ofOperator of byOperator.values()) print(`${format(ratioRows(ofOperator))}\n`);
+}
+
+/** Opens what runs here; says of the others why not. */
+async function openLibraries(
+  openers: Readonly<Record<string, () => Promise<Library>>>,
+): Promise<Map<string, Library>> {
+  const libraries = new Map<string, Library>();
+  for (const [name, open] of Object.entries(openers)) {
+    try {
+      libraries.set(name, await open());
+    } catch (error) {
+      print(`${name} does not run here: ${error instanceof Error ? error.message : error}`);
+    }
+  }
+  return libraries;
+}

@@ -1,0 +1,2 @@
+export { rooflineChart } from "./roofline_chart.ts";
+export { timesChart } from "./times_chart.ts";

@@ -1,0 +1,76 @@
+import type { Launch } from "./operation.ts";
+
+/** Where a parameter block is. */
+export interface Block {
+  readonly buffer: GPUBuffer;
+  /** First byte, which is told when a group is set. */
+  readonly offset: number;
+  /** Bytes. */
+  readonly size: number;
+}
+
+/** What a launch binds. */
+export interface Bound extends Pick<Launch, "program" | "resources"> {
+  readonly layout: GPUBindGroupLayout;
+  readonly block: Block;
+}
+
+/** Bind groups of one submission: launches that bind the same memory share one, for they are dear. */
+export class BindGroups {
+  readonly #device: GPUDevice;
+  readonly #groups: Map<string, GPUBindGroup> = new Map();
+  /** Of layouts, buffers and textures. */
+  readonly #numbers: Map<object, number> = new Map();
+
+  /** Makes an empty collection. */
+  constructor(device: GPUDevice) {
+    this.#device = device;
+  }
+
+  /** The group of a launch, made the first time. */
+  find(bound: Bound): GPUBindGroup {
+    const key = this.#keyOf(bound);
+    let group = this.#groups.get(key);
+    if (group === undefined) {
+      group = this.#create(bound);
+      this.#groups.set(key, group);
+    }
+    return group;
+  }
+
+  /** Forgets all of them, and the memory that they bind. */
+  clear(): void {
+    this.#groups.clear();
+    this.#numbers.clear();
+  }
+
+  #keyOf({ program: { bindings }, resources, layout, block }: Bound): string {
+    let key = `${this.#numberOf(layout)} ${this.#numberOf(block.buffer)}`;
+    for (let binding = 0; binding < bindings.length; binding++) {
+      const resource = resources[bindings[binding].name];
+      key += resource !== undefined && "buffer" in resource
+        ? ` ${this.#numberOf(resource.buffer)}+${resource.offset}:${resource.size}`
+        : ` ${this.#numberOf(resource)}`;
+    }
+    return key;
+  }
+
+  #create({ program: { label, bindings }, resources, layout, block }: Bound): GPUBindGroup {
+    const entries: GPUBindGroupEntry[] = [];
+    for (let binding = 0; binding < bindings.length; binding++) {
+      entries.push({ binding, resource: resources[bindings[binding].name] as GPUBindingResource });
+    }
+    const { buffer, size } = block;
+    entries.push({ binding: bindings.length, resource: { buffer, size } });
+    return this.#device.createBindGroup({ label, layout, entries });
+  }
+
+  #numberOf(memory: object): number {
+    let number = this.#numbers.get(memory);
+    if (number === undefined) {
+      number = this.#numbers.size;
+      this.#numbers.set(memory, number);
+    }
+    return number;
+  }
+}

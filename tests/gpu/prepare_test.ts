@@ -1,0 +1,190 @@
+import { assert, assertEquals, assertRejects } from "@std/assert";
+import { attention, type Gpu, requestGpu, ShaderError, simpleGla, type Tensor } from "../../mod.ts";
+import type { Program } from "../../gpu/program.ts";
+import { record, runtimeOf } from "../../gpu/runtime.ts";
+import { adapter } from "../adapter.ts";
+
+const ignore = adapter === null;
+
+/** Writes 7 to out[0], if the driver takes it. */
+function program(code: string): Program {
+  return {
+    label: "seven",
+    code: `@group(0) @binding(0) var<storage, read_write> out: array<u32>;
+struct Params { value: u32 }
+@group(0) @binding(1) var<uniform> params: Params;
+@compute @workgroup_size(1) fn main() { ${code} }`,
+    bindings: [{ name: "out", access: "read_write", type: "array<u32>" }],
+    params: { value: "u32" },
+    subgroups: false,
+  };
+}
+
+const SEVEN = program("out[0] = params.value;");
+const BROKEN = program("out[0] = params.nothing;");
+
+function launch(out: Tensor, run = SEVEN): void {
+  record(out.gpu, "seven", (operation) =>
+    operation.launch({
+      program: run,
+      resources: { out: { buffer: out.buffer } },
+      params: { value: 7 },
+      grid: [1, 1, 1],
+    }));
+}
+
+/** Workgroups of every dispatch while something runs. */
+async function dispatches(run: () => Promise<void>): Promise<number[][]> {
+  const found: number[][] = [];
+  const { prototype } = GPUComputePassEncoder;
+  const original = prototype.dispatchWorkgroups;
+  prototype.dispatchWorkgroups = function (...grid) {
+    found.push(grid.map(Number));
+    return original.apply(this, grid);
+  };
+  try {
+    await run();
+  } finally {
+    prototype.dispatchWorkgroups = original;
+  }
+  return found;
+}
+
+function calls(gpu: Gpu, tokens: number): (() => unknown)[] {
+  const heads = (): Tensor<"f32"> => gpu.empty([1, tokens, 2, 16], "f32");
+  return [
+    () => attention(heads(), heads(), heads(), { causal: true }),
+    () => simpleGla(heads(), heads(), heads(), gpu.empty([2], "f32")),
+  ];
+}
+
+Deno.test({
+  name: "prepare() compiles what calls need, at any length, and nothing twice",
+  ignore,
+  async fn() {
+    using gpu = await requestGpu();
+    const { pipelines } = runtimeOf(gpu);
+
+    const first = await dispatches(() => gpu.prepare(calls(gpu, 64)));
+    const compiled = pipelines.size;
+    assert(compiled >= 2, `${compiled} pipelines`);
+    assertEquals(first, Array(compiled).fill([0]));
+
+    const second = await dispatches(() => gpu.prepare(calls(gpu, 64)));
+    assertEquals(second, []);
+    await gpu.prepare([]);
+    for (const call of calls(gpu, 100)) call();
+    await gpu.submit();
+    assertEquals(pipelines.size, compiled);
+  },
+});
+
+Deno.test({
+  name: "prepare() launches nothing, and calls after it compute",
+  ignore,
+  async fn() {
+    using gpu = await requestGpu();
+    using out = gpu.tensor(Uint32Array.of(1), [1]);
+
+    await gpu.prepare([() => launch(out)]);
+    assertEquals(await out.read(), Uint32Array.of(1));
+    launch(out);
+    assertEquals(await out.read(), Uint32Array.of(7));
+
+    const [q, k, v] = [1, 2, 3].map((x) => gpu.tensor(new Float32Array(16).fill(x), [1, 1, 1, 16]));
+    await gpu.prepare([() => attention(q, k, v)]);
+    for (let again = 0; again < 2; again++) {
+      assertEquals(await attention(q, k, v).out.read(), new Float32Array(16).fill(3));
+    }
+    await gpu.prepare([() => attention(q, k, v)]);
+    assertEquals(await attention(q, k, v).out.read(), new Float32Array(16).fill(3));
+  },
+});
+
+Deno.test({
+  name: "prepare() takes no memory for what calls make, and frees it",
+  ignore,
+  async fn() {
+    using gpu = await requestGpu();
+    const heads = (): Tensor<"f32"> => gpu.empty([1, 16_384, 16, 16], "f32");
+    const before = gpu.memory();
+
+    await gpu.prepare([() => attention(heads(), heads(), heads())]);
+    const { bytes, tensors, peakBytes } = gpu.memory();
+    assertEquals([bytes, tensors], [before.bytes, before.tensors]);
+    assert(peakBytes - before.peakBytes < 1024, `${peakBytes} bytes`);
+  },
+});
+
+Deno.test({
+  name: "prepare() of the same calls at once compiles them once",
+  ignore,
+  async fn() {
+    using gpu = await requestGpu();
+
+    const compile = gpu.device.createComputePipelineAsync.bind(gpu.device);
+    let compiled = 0;
+    gpu.device.createComputePipelineAsync = (descriptor) => {
+      compiled++;
+      return compile(descriptor);
+    };
+    await Promise.all([gpu.prepare(calls(gpu, 64)), gpu.prepare(calls(gpu, 64))]);
+    assertEquals(compiled, runtimeOf(gpu).pipelines.size);
+  },
+});
+
+Deno.test({
+  name: "prepare() throws what a call throws, and leaves the device usable",
+  ignore,
+  async fn() {
+    using gpu = await requestGpu();
+    using x = gpu.tensor(new Float32Array(16), [1, 1, 1, 16]);
+    using y = gpu.tensor(new Float32Array(8), [1, 1, 1, 8]);
+    const before = gpu.memory();
+
+    const unequal = [() => attention(x, x, x), () => attention(x, y, x)];
+    await assertRejects(() => gpu.prepare(unequal), TypeError, "Cannot compute attention as");
+    await assertRejects(
+      () => gpu.prepare([async () => await Promise.resolve(attention(x, x, x))]),
+      TypeError,
+      "Cannot prepare an async function as it must call operators at once",
+    );
+    const { bytes, tensors } = gpu.memory();
+    assertEquals([bytes, tensors], [before.bytes, before.tensors]);
+    assertEquals(runtimeOf(gpu).pipelines.size, 0);
+    assertEquals(await attention(x, x, x).out.read(), new Float32Array(16));
+  },
+});
+
+Deno.test({
+  name: "prepare() throws a ShaderError when the driver refuses a shader, again at each call",
+  ignore,
+  async fn() {
+    using gpu = await requestGpu();
+    using out = gpu.tensor(Uint32Array.of(1), [1]);
+
+    for (let again = 0; again < 2; again++) {
+      const error = await assertRejects(
+        () => gpu.prepare([() => launch(out, BROKEN), () => launch(out)]),
+        ShaderError,
+      );
+      assert(error.message.startsWith("Cannot compile seven: "), error.message);
+      assert(error.message.includes("nothing"), error.message);
+      assertEquals([error.label, error.code], ["seven", BROKEN.code]);
+    }
+    assertEquals(runtimeOf(gpu).pipelines.size, 1);
+    launch(out);
+    assertEquals(await out.read(), Uint32Array.of(7));
+  },
+});
+
+Deno.test({
+  name: "prepare() throws when its Gpu was disposed",
+  ignore,
+  async fn() {
+    const gpu = await requestGpu();
+    gpu.dispose();
+
+    await assertRejects(() => gpu.prepare([]), Error, "its Gpu was disposed");
+  },
+});
