@@ -160,6 +160,7 @@ export class Gpu implements Disposable {
         `Cannot wrap a buffer as it must hold the shape: [${shape}] of ${dtype} takes ${needed} bytes, the buffer has ${buffer.size}`,
       );
     }
+    runtimeOf(this).recorder.retired.share({ buffer });
     return new Tensor(this, buffer, shape, dtype, false);
   }
 

@@ -30,8 +30,10 @@ export class Failures {
 
   /** Waits until everything so far is judged; throws the first error. */
   async settled(): Promise<void> {
-    const found = await Promise.all(this.#pending);
-    this.#pending.clear();
+    const judged = [...this.#pending];
+    const found = await Promise.all(judged);
+    // what was kept meanwhile is for the next wait
+    judged.forEach((failure) => this.#pending.delete(failure));
     const error = found.find((error) => error !== null);
     if (error) throw error;
   }

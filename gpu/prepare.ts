@@ -41,18 +41,22 @@ function rehearse(runtime: Runtime, calls: readonly Call[], pool: ScratchPool): 
   // on a tape that nobody keeps: no call may remember that it launched nothing
   const tape = new Tape({ tensors: [], buffers: [] });
   const { recorder } = runtime;
+  const outer = recorder.rehearsal;
   recorder.rehearsal = rehearsal;
   try {
     recorder.taped(tape, () => runtime.scope(() => calls.forEach(callOnce), () => new Set()));
   } finally {
-    recorder.rehearsal = null;
+    recorder.rehearsal = outer;
     pool.giveBack([buffer, texture]);
   }
   return [...rehearsal.programs.values()];
 }
 
 function callOnce(call: Call): void {
-  if (call() instanceof Promise) {
+  const result = call();
+  if (result instanceof Promise) {
+    // what it goes on to do fails, but nobody waits for that
+    result.catch(() => {});
     throw new TypeError("Cannot prepare an async function as it must call operators at once");
   }
 }

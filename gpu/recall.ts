@@ -1,5 +1,5 @@
 import { runtimeOf } from "./runtime.ts";
-import { nothingFound, spell } from "./spelling.ts";
+import { copied, type Found, nothingFound, spell } from "./spelling.ts";
 import { Tape } from "./tape.ts";
 
 /** Numbers of operators. */
@@ -15,22 +15,33 @@ let operators = 0;
  * @returns what `run` returns: tensors, or plain objects of them
  */
 export function recall<A extends readonly unknown[], R>(run: (...args: A) => R, ...args: A): R {
-  const found = nothingFound();
-  const key = `${operatorNumber(run)}${spell(args, found)}`;
-  const { tensors, plain } = found;
-  const usable = plain && tensors.length > 0 &&
-    tensors.every(({ gpu, disposed }) => gpu === tensors[0].gpu && !disposed);
-  if (!usable) return run(...args);
-  const [{ gpu }] = tensors;
+  const { key, found } = keyOf(run, args);
+  if (!usable(found)) return run(...args);
+  const [{ gpu }] = found.tensors;
   const { tapes, recorder } = runtimeOf(gpu);
   const known = tapes.get(key);
   if (known !== undefined) return known.play(gpu, found) as R;
   // a part of another operator is on its tape
   if (recorder.tape !== null) return run(...args);
-  const tape = new Tape(found);
-  const result = recorder.taped(tape, () => run(...args));
-  if (tape.end(result)) tapes.set(key, tape);
+  // what runs must be what is remembered: a getter may tell something else each time
+  const own = copied(args);
+  const seen = keyOf(run, own);
+  const tape = new Tape(seen.found);
+  const result = recorder.taped(tape, () => run(...own));
+  if (tape.end(result) && usable(seen.found)) tapes.set(seen.key, tape, tape.weight);
   return result;
+}
+
+/** What a call is remembered by. */
+function keyOf(run: object, args: readonly unknown[]): { readonly key: string; found: Found } {
+  const found = nothingFound();
+  return { key: `${operatorNumber(run)}${spell(args, found)}`, found };
+}
+
+/** Whether arguments are all spelled, live, and on one device. */
+function usable({ plain, tensors }: Found): boolean {
+  return plain && tensors.length > 0 &&
+    tensors.every(({ gpu, disposed }) => gpu === tensors[0].gpu && !disposed);
 }
 
 function operatorNumber(run: object): number {

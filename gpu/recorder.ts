@@ -9,16 +9,9 @@ import { paramBytes, type Program, type TexelFormat, writeParams } from "./progr
 import type { Tape } from "./tape.ts";
 import { Retired } from "./retired.ts";
 import { fillTexture, type Scratch, ScratchPool } from "./scratch.ts";
+import type { Target } from "./target.ts";
 
 export type { BufferRange, Launch, Operation } from "./operation.ts";
-
-/** Where commands go: the recorder's own encoder, or one that the caller submits. */
-interface Target {
-  readonly encoder: GPUCommandEncoder;
-  pass: GPUComputePassEncoder | null;
-  /** The caller submits it, at a time that the recorder does not learn. */
-  readonly foreign: boolean;
-}
 
 /** Records operators into one encoder and submits it when asked, or when it has grown. */
 export class Recorder implements Operation {
@@ -29,19 +22,21 @@ export class Recorder implements Operation {
   readonly #groups: BindGroups;
   /** What the device found wrong. */
   readonly failures: Failures = new Failures();
+  /** Buffers that were freed. */
+  readonly retired: Retired = new Retired();
   /** Notes what is recorded, where it is to be recorded again. */
   tape: Tape | null = null;
   /** Takes what operators do, where nothing is to be launched. */
   rehearsal: Operation | null = null;
   readonly #operators: Set<string> = new Set();
-  readonly #retired: Retired = new Retired();
   #lent: Scratch[] = [];
   #tables: GPUBuffer[] = [];
   #target: Target | null = null;
   #submissions = 0;
   /** Whether the arena holds tables of the operator that is being recorded. */
   #tabled = false;
-  #recording = false;
+  /** The operator that is being recorded. */
+  #recording: string | null = null;
   #listener: ((step: string) => void) | null = null;
   #lost: string | null = null;
 
@@ -60,17 +55,17 @@ export class Recorder implements Operation {
   /** Records an operator; what the device finds wrong with it, or inside it, a later wait throws. */
   operation<T>(name: string, record: (operation: Operation) => T): T {
     const operation = this.rehearsal ?? this;
-    if (this.#recording) return record(operation);
+    if (this.#recording !== null) return record(operation);
     this.ensureAlive(name);
-    this.#recording = true;
+    this.#recording = name;
     this.tape?.operator(name);
-    this.#operators.add(name);
+    if (this.rehearsal === null) this.#operators.add(name);
     this.#device.pushErrorScope("out-of-memory");
     this.#device.pushErrorScope("validation");
     try {
       return record(operation);
     } finally {
-      this.#recording = false;
+      this.#recording = null;
       this.tape?.operator(null);
       this.failures.watch(name, this.#device.popErrorScope());
       this.failures.watch(name, this.#device.popErrorScope());
@@ -90,6 +85,7 @@ export class Recorder implements Operation {
     const { program, resources, params, grid } = launch;
     if (grid.includes(0)) return;
     this.tape?.launch(launch);
+    if (this.#target?.foreign) this.retired.share(...Object.values(resources));
     const { compute, layout } = this.#pipelines.get(program, (error) => this.failures.keep(error));
     const block = this.#parameters(program, params);
     const group = this.#groups.find({ program, resources, layout, block });
@@ -111,6 +107,7 @@ export class Recorder implements Operation {
   texture(source: GPUBuffer, texels: number, format: TexelFormat): GPUTextureView {
     const lent = this.#scratch.texture(texels, format);
     this.#lent.push(lent);
+    if (this.#target?.foreign) this.retired.share({ buffer: source });
     fillTexture(this.copies(), source, lent.resource, texels);
     this.tape?.texture(source, { texels, format }, lent.view);
     this.#listener?.("copy into a texture");
@@ -141,6 +138,7 @@ export class Recorder implements Operation {
   copy(source: GPUBuffer, target: GPUBuffer, bytes: number): void {
     if (bytes === 0) return;
     this.tape?.copy(source, target, bytes);
+    if (this.#target?.foreign) this.retired.share({ buffer: source }, { buffer: target });
     this.copies().copyBufferToBuffer(source, 0, target, 0, bytes);
     this.#listener?.("copy");
   }
@@ -171,24 +169,26 @@ export class Recorder implements Operation {
 
   /** Records something, and notes it on a tape. */
   taped<T>(tape: Tape, record: () => T): T {
+    const outer = this.tape;
     this.tape = tape;
     try {
       return record();
     } finally {
-      this.tape = null;
+      this.tape = outer;
     }
   }
 
   /** Records into an encoder that the caller submits. */
   redirect<T>(encoder: GPUCommandEncoder, record: () => T): T {
     this.submit();
+    const outer = this.#target;
+    if (outer !== null) this.copies();
     this.#target = { encoder, pass: null, foreign: true };
     try {
-      const result = record();
-      this.copies();
-      return result;
+      return record();
     } finally {
-      this.#target = null;
+      this.copies();
+      this.#target = outer;
       this.#groups.clear();
       this.#operators.clear();
     }
@@ -196,14 +196,14 @@ export class Recorder implements Operation {
 
   /** Destroys the buffer of a tensor as soon as no recorded command needs it. */
   retire(buffer: GPUBuffer): void {
-    if (this.#target === null) buffer.destroy();
-    else this.#retired.addOfTensor(buffer);
+    if (this.#target?.foreign === false) this.retired.addOfTensor(buffer);
+    else this.#retire(buffer);
   }
 
   /** A buffer that was retired meanwhile, for what an operator computes: nobody writes it but commands. */
   reuse(bytes: number): GPUBuffer | undefined {
-    const ordered = this.#recording && !this.#target?.foreign;
-    return ordered ? this.#retired.take(bytes) : undefined;
+    const ordered = this.#recording !== null && !this.#target?.foreign;
+    return ordered ? this.retired.take(bytes) : undefined;
   }
 
   /** Sends what was recorded to the device; returns at once. */
@@ -219,8 +219,9 @@ export class Recorder implements Operation {
     this.failures.judge(this.#submissions++, operators, this.#device.popErrorScope());
     this.#scratch.clear();
     this.#groups.clear();
-    this.#retired.destroy();
+    this.retired.destroy();
     this.#operators.clear();
+    if (this.#recording !== null) this.#operators.add(this.#recording);
   }
 
   /** Waits until the device has judged everything submitted; throws the first error it found. */
@@ -248,7 +249,7 @@ export class Recorder implements Operation {
 
   #retire(buffer: GPUBuffer): void {
     if (this.#target === null) buffer.destroy();
-    else this.#retired.add(buffer);
+    else this.retired.add(buffer);
   }
 
   #current(): Target {

@@ -7,7 +7,7 @@ import { type Operation, Recorder } from "./recorder.ts";
 import type { Tape } from "./tape.ts";
 import type { Tensor } from "./tensor.ts";
 
-/** Calls that are remembered. */
+/** Calls that are remembered, fewer where they hold tables: each weighs one, and its tables on top. */
 const TAPES = 1024;
 
 /** What a `Gpu` keeps to itself and shares with operators. */
@@ -80,6 +80,9 @@ export class Runtime {
   async download(buffer: GPUBuffer, bytes: number): Promise<ArrayBuffer> {
     const { recorder, device } = this;
     recorder.ensureAlive("a read");
+    if (recorder.rehearsal !== null) {
+      throw new TypeError("Cannot read a tensor as calls compute nothing while they are prepared");
+    }
     const size = Math.ceil(bytes / 4) * 4;
     const usage = GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST;
     const staging = device.createBuffer({ label: "download", size: Math.max(size, 4), usage });

@@ -59,12 +59,25 @@ function spellObject(value: object, found: Found): string {
     const parts = PARTS.get(prototype);
     if (parts !== undefined) return `@${spell(parts(value as never), found)}`;
     found.plain = false;
+    return "object";
   }
   let text = "{";
-  for (const name of Object.keys(value)) {
+  // those that are not enumerable are read as well
+  for (const name of Object.getOwnPropertyNames(value)) {
     text += `${name.length}"${name}${spell((value as Record<string, unknown>)[name], found)},`;
   }
   return text + "}";
+}
+
+/** A copy of what is spelled: getters have become values, tensors and objects of classes are the same. */
+export function copied<T>(value: T): T;
+export function copied(value: unknown): unknown {
+  if (typeof value !== "object" || value === null) return value;
+  if (Array.isArray(value)) return Array.from(value, copied);
+  if (Object.getPrototypeOf(value) !== Object.prototype) return value;
+  const fields = value as Record<string, unknown>;
+  const names = Object.getOwnPropertyNames(fields);
+  return Object.fromEntries(names.map((name) => [name, copied(fields[name])]));
 }
 
 function spellTensor(tensor: Tensor, { tensors, buffers }: Found): string {

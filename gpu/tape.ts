@@ -5,6 +5,9 @@ import type { TexelFormat } from "./program.ts";
 import { record } from "./runtime.ts";
 import { Tensor } from "./tensor.ts";
 
+/** Bytes of tables that weigh as much as a call without any. */
+const TABLE_BYTES = 65_536;
+
 /** What a launch binds: memory by its number, whole or from a byte on. */
 interface BoundMemory {
   readonly name: string;
@@ -66,6 +69,7 @@ export class Tape {
   #tensors: Tensor[];
   #result: Form | null = null;
   #whole = true;
+  #tableBytes = 0;
 
   /** Starts a tape. */
   constructor({ tensors, buffers }: Given) {
@@ -101,6 +105,7 @@ export class Tape {
 
   /** Notes a table. */
   table(words: Uint32Array<ArrayBuffer>, range: BufferRange): void {
+    this.#tableBytes += words.byteLength;
     this.#note({ kind: "table", words }, range);
   }
 
@@ -128,6 +133,11 @@ export class Tape {
     this.#whole = false;
   }
 
+  /** How much it holds: 1, and what its tables add. */
+  get weight(): number {
+    return 1 + this.#tableBytes / TABLE_BYTES;
+  }
+
   /** Ends the tape, which forgets all tensors and buffers; returns whether it can be played. */
   end(result: unknown): boolean {
     this.operator(null);
@@ -152,7 +162,10 @@ export class Tape {
   }
 
   #note(step: Step, memory?: object): void {
-    this.#part.steps.push(step);
+    const { operator, steps } = this.#part;
+    // inside an operator that the tape did not see begin
+    if (operator === null && step.kind !== "empty" && step.kind !== "dispose") this.spoil();
+    steps.push(step);
     if (memory !== undefined) this.#number(memory);
   }
 

@@ -23,7 +23,11 @@ export let describeTensor: (tensor: Tensor) => string;
 export class Tensor<T extends DType = DType> implements Disposable {
   /** The device that holds it. */
   readonly gpu: Gpu;
-  /** Its memory; a caller's own buffer where it was wrapped. */
+  /**
+   * Its memory, for passes of your own, until `dispose()`; a caller's own buffer where it was wrapped.
+   * What is submitted or written to it elsewhere comes before recorded work that `gpu.submit()` has not
+   * sent.
+   */
   readonly buffer: GPUBuffer;
   /** Sizes of its axes. */
   readonly shape: readonly number[];
@@ -88,7 +92,11 @@ export class Tensor<T extends DType = DType> implements Disposable {
     return viewOf(this.dtype, bytes, this.size);
   }
 
-  /** Frees its memory once recorded work no longer needs it; wrapped buffers stay the caller's. */
+  /**
+   * Frees its memory once recorded work no longer needs it: destroys the buffer, or hands it to the result
+   * of a later operator at once, unless `gpu.wrap()` or `gpu.record()` used it. Wrapped buffers stay the
+   * caller's.
+   */
   dispose(): void {
     if (this.#disposed) return;
     this.#disposed = true;

@@ -8,8 +8,10 @@ import { callOnce, type LoadedWorkload, type Workload } from "../workload.ts";
 import type { Pass, Profile } from "./document.ts";
 import { rooflineOf } from "./roofline.ts";
 
-/** Slow as rivals are, a few runs tell their times; passes are told from a few as well. */
-const FEW_RUNS = 5;
+/** Turns of a problem and the microkernels: machines change their speed within a second. */
+const ROUNDS = 10;
+/** Slow as rivals are, they take part in every other round; passes are told from a few runs as well. */
+const FEW_RUNS = ROUNDS / 2;
 
 /** How a problem is measured. */
 export interface MeasureOptions {
@@ -104,11 +106,12 @@ async function timeTogether(
   { meter, runs }: Pick<MeasureOptions, "meter" | "runs">,
 ): Promise<number[][]> {
   const times: number[][] = workloads.map(() => []);
-  const rounds = Math.min(runs, FEW_RUNS);
+  const rounds = Math.min(runs, ROUNDS);
   for (let round = 0; round < rounds; round++) {
     await meter.sample();
     for (const [i, loaded] of workloads.entries()) {
       const share = i === 0 ? Math.ceil((runs - times[0].length) / (rounds - round)) : 1;
+      if (i > 0 && round % 2 > 0) continue;
       const warmups = round > 0 ? 0 : i === 0 ? 2 : 1;
       times[i].push(...await timeRuns(gpu, () => callOnce(loaded), { runs: share, warmups }));
     }

@@ -1,5 +1,13 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
-import { attention, type Gpu, requestGpu, ShaderError, simpleGla, type Tensor } from "../../mod.ts";
+import {
+  attention,
+  DeviceError,
+  type Gpu,
+  requestGpu,
+  ShaderError,
+  simpleGla,
+  type Tensor,
+} from "../../mod.ts";
 import type { Program } from "../../gpu/program.ts";
 import { record, runtimeOf } from "../../gpu/runtime.ts";
 import { adapter } from "../adapter.ts";
@@ -153,6 +161,59 @@ Deno.test({
     assertEquals([bytes, tensors], [before.bytes, before.tensors]);
     assertEquals(runtimeOf(gpu).pipelines.size, 0);
     assertEquals(await attention(x, x, x).out.read(), new Float32Array(16));
+  },
+});
+
+Deno.test({
+  name: "prepare() refuses reads, and keeps them from what was recorded before",
+  ignore,
+  async fn() {
+    using gpu = await requestGpu();
+    using x = gpu.tensor(new Float32Array(160).fill(3), [1, 10, 1, 16]);
+    const pending = attention(x, x, x).out;
+    const unwanted = async (): Promise<unknown> => await attention(x, x, x).out.read();
+
+    await assertRejects(() => gpu.prepare([unwanted]), TypeError, "Cannot prepare an async");
+    let read: Promise<unknown> | null = null;
+    await gpu.prepare([() => {
+      read = attention(x, x, x).out.read();
+    }]);
+    await assertRejects(() => read ?? Promise.resolve(), TypeError, "Cannot read a tensor as");
+    assertEquals(await pending.read(), new Float32Array(160).fill(3));
+  },
+});
+
+Deno.test({
+  name: "prepare() inside of calls that are prepared launches nothing either",
+  ignore,
+  async fn() {
+    using gpu = await requestGpu();
+    using x = gpu.tensor(new Float32Array(16).fill(3), [1, 1, 1, 16]);
+    let inner: Promise<void> | null = null;
+    const nested = (): void => {
+      inner = gpu.prepare([]);
+      attention(x, x, x);
+    };
+
+    assertEquals(await dispatches(() => gpu.prepare([nested])), [[0]]);
+    await inner;
+    assertEquals(runtimeOf(gpu).tapes.size, 0);
+    assertEquals(await attention(x, x, x).out.read(), new Float32Array(16).fill(3));
+  },
+});
+
+Deno.test({
+  name: "prepare() leaves its operators out of what later work is called",
+  ignore,
+  async fn() {
+    using gpu = await requestGpu();
+    using x = gpu.tensor(new Float32Array(16), [1, 1, 1, 16]);
+    await gpu.prepare([() => attention(x, x, x)]);
+    const broken = gpu.tensor(Uint32Array.of(1), [1]);
+    launch(broken);
+    broken.buffer.destroy();
+
+    await assertRejects(() => gpu.submit(), DeviceError, "Cannot finish an allocation, seven: ");
   },
 });
 

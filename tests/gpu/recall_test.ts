@@ -19,7 +19,7 @@ import {
 } from "../../mod.ts";
 import { Bounded } from "../../gpu/bounded.ts";
 import { recall } from "../../gpu/recall.ts";
-import { runtimeOf } from "../../gpu/runtime.ts";
+import { record, runtimeOf } from "../../gpu/runtime.ts";
 import { nothingFound, spell } from "../../gpu/spelling.ts";
 import { adapter } from "../adapter.ts";
 
@@ -282,6 +282,70 @@ Deno.test({
   },
 });
 
+/** Options that give a scale in ways which a look at their names and values may miss. */
+const SLY: Readonly<Record<string, () => AttentionOptions>> = {
+  "a getter that tells something else each time": () => {
+    let scale = 0;
+    return {
+      get scale() {
+        return ++scale / 4;
+      },
+    };
+  },
+  "a property that is not enumerable": () =>
+    Object.defineProperty({}, "scale", { value: 2, enumerable: false }),
+  "a proxy": () => {
+    let scale = 0;
+    return new Proxy({ scale: 0 }, { get: () => ++scale / 4 });
+  },
+};
+
+for (const [name, options] of Object.entries(SLY)) {
+  Deno.test({
+    name: `recall() keeps apart calls with ${name}`,
+    ignore,
+    async fn() {
+      const known = [{}, { scale: 0.25 }, { scale: 0.5 }, { scale: 0.75 }, { scale: 1 }, {
+        scale: 1.25,
+      }];
+      using gpu = await requestGpu();
+      attend(options())(maker(gpu, 1), gpu);
+      for (const plain of known) {
+        using fresh = await requestGpu();
+        const expected = await bitsOf(fresh, attend(plain), 2);
+        assertEquals(await bitsOf(gpu, attend(plain), 2), expected, JSON.stringify(plain));
+      }
+    },
+  });
+}
+
+Deno.test({
+  name: "recall() reads properties that are not enumerable behind calls without them",
+  ignore,
+  async fn() {
+    using gpu = await requestGpu();
+    using fresh = await requestGpu();
+    const options = SLY["a property that is not enumerable"]();
+    attend({})(maker(gpu, 1), gpu);
+
+    const expected = await bitsOf(fresh, attend({ scale: 2 }), 2);
+    assertEquals(await bitsOf(gpu, attend(options), 2), expected);
+  },
+});
+
+Deno.test({
+  name: "recall() inside an operator remembers nothing that it cannot do outside",
+  ignore,
+  async fn() {
+    using gpu = await requestGpu();
+    const x = maker(gpu, 1)(1, 4, 2, 8);
+    const inside = await record(gpu, "an operator", () => rope(x)).read();
+
+    assertEquals(await rope(x).read(), inside);
+    assertEquals(await record(gpu, "an operator", () => rope(x)).read(), inside);
+  },
+});
+
 Deno.test({
   name: "recall() leaves no memory behind",
   ignore,
@@ -337,6 +401,28 @@ Deno.test({
 });
 
 Deno.test({
+  name: "recall() gives no operator a buffer that a caller may still use",
+  ignore,
+  async fn() {
+    using gpu = await requestGpu();
+    const x = maker(gpu, 1)(1, 4, 2, 8);
+    const pending = rope(x);
+    const wrapped = gpu.wrap(pending.buffer, [1, 4, 2, 8], "f32");
+    pending.dispose();
+    assert(rope(x).buffer !== wrapped.buffer);
+
+    const encoder = gpu.device.createCommandEncoder();
+    const [inside, outside] = gpu.record(encoder, () => {
+      using freed = gpu.empty([1, 4, 2, 8], "f32");
+      return [freed.buffer, rope(x)];
+    });
+    assert(rope(x).buffer !== inside);
+    outside.dispose();
+    assert(rope(x).buffer !== outside.buffer);
+  },
+});
+
+Deno.test({
   name: "spell() tells values apart",
   ignore,
   fn() {
@@ -381,4 +467,33 @@ Deno.test("Bounded forgets the oldest entry", () => {
 
   assertEquals(["a", "b", "c"].map((key) => map.get(key)), [undefined, 2, 3]);
   assertEquals(map.size, 2);
+});
+
+Deno.test("Bounded forgets what is too heavy together", () => {
+  const map = new Bounded<number>(4);
+  map.set("a", 1, 2);
+  map.set("b", 2);
+  map.set("c", 3, 3);
+  assertEquals(["a", "b", "c"].map((key) => map.get(key)), [undefined, 2, 3]);
+
+  map.set("c", 4);
+  map.set("d", 5, 2);
+  assertEquals(["b", "c", "d"].map((key) => map.get(key)), [2, 4, 5]);
+  map.set("e", 6, 5);
+  assertEquals(map.size, 0);
+});
+
+Deno.test({
+  name: "recall() remembers fewer calls where they hold large tables",
+  ignore,
+  async fn() {
+    using gpu = await requestGpu();
+    using x = gpu.empty([1, 3, 2, 8], "f32");
+    const { tapes } = runtimeOf(gpu);
+    const large = (x: Tensor, _n: number): void =>
+      record(x.gpu, "a table", (operation) => void operation.table(new Uint32Array(1 << 20)));
+
+    for (let n = 0; n < 20; n++) recall(large, x, n);
+    assertEquals(tapes.size, 15);
+  },
 });

@@ -1,5 +1,5 @@
-import { assertEquals } from "@std/assert";
-import { type Gpu, requestGpu, type Tensor } from "../../mod.ts";
+import { assertEquals, assertRejects, assertThrows } from "@std/assert";
+import { DeviceError, type Gpu, requestGpu, rope, type Tensor } from "../../mod.ts";
 import type { Program } from "../../gpu/program.ts";
 import { record } from "../../gpu/runtime.ts";
 import { adapter } from "../adapter.ts";
@@ -87,5 +87,76 @@ Deno.test({
       assertEquals([...await out.read()], [...n % 2 === 0 ? first : second]);
       out.dispose();
     }
+  },
+});
+
+Deno.test({
+  name: "operation() is named by an error of work behind a submission in its midst",
+  ignore,
+  async fn() {
+    using gpu = await requestGpu();
+    const late = gpu.device.createBuffer({ size: 16, usage: GPUBufferUsage.STORAGE });
+    const launches = (outs: readonly GPUBuffer[]): void =>
+      record(gpu, "many launches", (operation) => {
+        const words = operation.table(table(1, 1));
+        for (const buffer of outs) {
+          const resources = { words, out: { buffer } };
+          operation.launch({
+            program: COPY,
+            resources,
+            params: { at: 0, offset: 0 },
+            grid: [1, 1, 1],
+          });
+        }
+      });
+    using out = gpu.empty([4], "u32");
+    launches([...Array.from({ length: 300 }, () => out.buffer), late]);
+    late.destroy();
+
+    await assertRejects(() => gpu.submit(), DeviceError, "Cannot finish many launches: ");
+  },
+});
+
+/** Two turns of x. */
+const turned = (x: Tensor<"f32">): Tensor<"f32"> => rope(rope(x, { offset: 1 }), { offset: 2 });
+
+Deno.test({
+  name: "record() inside of record() goes on in the outer encoder",
+  ignore,
+  async fn() {
+    using gpu = await requestGpu();
+    const x = gpu.tensor(Float32Array.from({ length: 64 }, (_, i) => i), [1, 4, 2, 8]);
+    const expected = await turned(x).read();
+    for (const same of [false, true]) {
+      const outer = gpu.device.createCommandEncoder();
+      const inner = same ? outer : gpu.device.createCommandEncoder();
+      const parts = gpu.record(outer, () => {
+        const first = rope(x, { offset: 1 });
+        const other = gpu.record(inner, () => turned(x));
+        return [other, rope(first, { offset: 2 })];
+      });
+      const encoders = [...new Set([inner, outer])];
+      gpu.device.queue.submit(encoders.map((encoder) => encoder.finish()));
+      for (const part of parts) assertEquals(await part.read(), expected);
+    }
+  },
+});
+
+Deno.test({
+  name: "record() leaves an encoder usable when the body throws",
+  ignore,
+  async fn() {
+    using gpu = await requestGpu();
+    const x = gpu.tensor(Float32Array.from({ length: 64 }, (_, i) => i), [1, 4, 2, 8]);
+    const encoder = gpu.device.createCommandEncoder();
+    const failing = (): never => {
+      rope(x);
+      throw new RangeError("Mine");
+    };
+    assertThrows(() => gpu.record(encoder, failing), RangeError, "Mine");
+    const out = gpu.record(encoder, () => turned(x));
+    gpu.device.queue.submit([encoder.finish()]);
+
+    assertEquals(await out.read(), await turned(x).read());
   },
 });
