@@ -10,6 +10,7 @@ import {
   type Elem,
   elementReader,
   elementWriter,
+  type InputSource,
   reader,
   writer,
 } from "../shared/rows.ts";
@@ -31,6 +32,8 @@ export interface CausalConvConfig {
   readonly final: boolean;
   /** Whether the states behind sequences take the place of those before them. */
   readonly inPlace: boolean;
+  /** Where x is read. */
+  readonly source: InputSource;
 }
 
 /** Invocations of a workgroup. */
@@ -73,7 +76,7 @@ function accessorsOf(config: CausalConvConfig): Accessor[] {
   const rows = { elem, width: channels };
   const states = { elem: "f32", width: width - 1 } as const;
   return [
-    reader({ name: "x", ...rows }, "buffer"),
+    reader({ name: "x", ...rows }, config.source),
     elementReader({ name: "weight", elem: weightElem, width }),
     ...(biasElem ? [reader({ name: "bias", elem: biasElem, width: channels }, "buffer")] : []),
     ...(initial && !inPlace ? [elementReader({ name: "state", ...states })] : []),

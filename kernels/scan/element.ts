@@ -1,4 +1,4 @@
-import type { Accessor, Elem } from "../shared/rows.ts";
+import type { Accessor, Elem, InputSource } from "../shared/rows.ts";
 import { GATED, LINEAR } from "./linear.ts";
 import { LOG_SUM } from "./log_sum.ts";
 import { MLSTM_EXP, MLSTM_SIGMOID } from "./mlstm.ts";
@@ -18,6 +18,8 @@ export interface ScanInputs {
   readonly weightElem: Elem;
   /** Channels of a row. */
   readonly width: number;
+  /** Where rows of vec4s are read. */
+  readonly source: InputSource;
 }
 
 /** WGSL and the bindings that it needs. */

@@ -16,10 +16,10 @@ fn combined(one: Element, other: Element) -> Element {
 
 fn output(sum: Element) -> vec4f { return sum.added; }`,
 
-  token: ({ elem, weightElem, width }) => {
+  token: ({ elem, weightElem, width, source }) => {
     const accessors = [
-      reader({ name: "a", elem: weightElem, width }, "buffer"),
-      reader({ name: "b", elem, width }, "buffer"),
+      reader({ name: "a", elem: weightElem, width }, source),
+      reader({ name: "b", elem, width }, source),
     ];
     return {
       accessors,
@@ -43,10 +43,10 @@ fn output(sum: Element) -> vec4f { return sum.added; }`,
 /** h -> e^g h + x: the linear scan of log decays. */
 export const GATED: ScanElement = {
   ...LINEAR,
-  token: ({ elem, weightElem, width }) => ({
+  token: ({ elem, weightElem, width, source }) => ({
     accessors: [
-      reader({ name: "x", elem, width }, "buffer"),
-      reader({ name: "g", elem: weightElem, width }, "buffer"),
+      reader({ name: "x", elem, width }, source),
+      reader({ name: "g", elem: weightElem, width }, source),
     ],
     code: /* wgsl */ `
 const LEAST_GATE = -88.0; // its exponential is below all normal f32, and taken for 0

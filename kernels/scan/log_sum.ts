@@ -39,8 +39,8 @@ fn output(sum: Element) -> vec4f {
   return select(z, vec4f(negative_infinity()), sum.u == vec4f());
 }`,
 
-  token: ({ elem, width }) => ({
-    accessors: [reader({ name: "x", elem, width }, "buffer")],
+  token: ({ elem, width, source }) => ({
+    accessors: [reader({ name: "x", elem, width }, source)],
     code: `${EXPONENT}
 fn token(row: u32, c: u32) -> Element { return exponential(load_x(row, c)); }`,
   }),

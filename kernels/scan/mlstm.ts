@@ -19,10 +19,10 @@ fn output(sum: Element) -> vec4f {
   return select(sum.m, vec4f(negative_infinity()), sum.m <= vec4f(FLOOR));
 }`,
 
-  token: ({ elem, weightElem, width }) => ({
+  token: ({ elem, weightElem, width, source }) => ({
     accessors: [
-      reader({ name: "i", elem, width }, "buffer"),
-      reader({ name: "f", elem: weightElem, width }, "buffer"),
+      reader({ name: "i", elem, width }, source),
+      reader({ name: "f", elem: weightElem, width }, source),
     ],
     code: /* wgsl */ `
 fn token(row: u32, c: u32) -> Element {

@@ -29,10 +29,10 @@ fn output(sum: Element) -> vec4f {
   return sum.w / sum.u;
 }`,
 
-  token: ({ elem, weightElem, width }) => ({
+  token: ({ elem, weightElem, width, source }) => ({
     accessors: [
       elementReader({ name: "s", elem: weightElem, width: 1 }),
-      reader({ name: "v", elem, width }, "buffer"),
+      reader({ name: "v", elem, width }, source),
     ],
     code: /* wgsl */ `
 fn token(row: u32, c: u32) -> Element {

@@ -112,8 +112,11 @@ export const NO_FIRST_ROWS = {
 };
 
 /** Copies a tensor into a texture, its last axis as rows. */
-export function texture(operation: Operation, tensor: Tensor): GPUTextureView {
-  const width = tensor.shape[tensor.shape.length - 1];
+export function texture(
+  operation: Operation,
+  tensor: Tensor,
+  width: number = tensor.shape[tensor.shape.length - 1],
+): GPUTextureView {
   const { format, elements } = texelsOf(tensor.dtype === "f16" ? "f16" : "f32", width);
   return operation.texture(tensor.buffer, tensor.size / elements, format);
 }

@@ -157,7 +157,7 @@ export interface SourceRows {
 /** The sources that rows and a device allow, the faster one first. */
 export function inputSources(
   { rows, widths, copyable }: SourceRows,
-  { adapter, limits }: PlanDevice,
+  { adapter, limits }: Pick<PlanDevice, "adapter" | "limits">,
 ): InputSource[] {
   const texels = rows * Math.max(...widths) / 4;
   const possible = copyable && widths.every(aligned) &&

@@ -1,11 +1,12 @@
-import type { GpuLimits } from "../../gpu/limits.ts";
 import type { Operation } from "../../gpu/recorder.ts";
 import type { Tensor } from "../../gpu/tensor.ts";
 import { causalConv, CONV_THREADS } from "../../kernels/conv/causal.ts";
 import { type Bound, boundRows } from "../attention/bind.ts";
+import type { PlanDevice } from "../attention/schedule.ts";
 import { launchItems } from "../launch_items.ts";
 import { once } from "../once.ts";
 import { hullOf } from "../segments.ts";
+import { tokenTextures } from "../token_textures.ts";
 import { type ConvPlan, reachOf } from "./plan.ts";
 import type { ConvProblem, ConvTensors } from "./problem.ts";
 
@@ -14,21 +15,23 @@ export interface ConvLaunch {
   readonly problem: ConvProblem;
   readonly plan: ConvPlan;
   readonly tensors: ConvTensors & { readonly out: Tensor; readonly newState: Tensor | undefined };
-  readonly limits: GpuLimits;
+  readonly device: Pick<PlanDevice, "adapter" | "limits">;
 }
 
 const programOf = once(causalConv);
 
 /** Records a planned call: an invocation for each run and four channels. */
 export function launchConv(operation: Operation, call: ConvLaunch): void {
-  const { problem, plan, limits } = call;
+  const { problem, plan, tensors, device } = call;
   const { elem, weightElem, biasElem, channels, width, inPlace } = problem;
   const stateful = width > 1; // filters of one tap have states of nothing
+  const textures = tokenTextures(operation, device, { x: { tensor: tensors.x, width: channels } });
   const program = programOf({
     ...{ elem, weightElem, biasElem, channels, width, inPlace },
     silu: problem.activation === "silu",
     initial: stateful && problem.initial,
     final: stateful && problem.final,
+    source: textures.x ? "texture" : "buffer",
   });
   const words = plan.runs.flatMap(({ first, end, origin, state, last }) => [
     ...[first, end, origin, 2 * state + Number(last)],
@@ -40,9 +43,9 @@ export function launchConv(operation: Operation, call: ConvLaunch): void {
     const resources = Object.entries(bound).map(([name, { resource }]) => [name, resource]);
     const params = Object.entries(bound).map(([name, { first }]) => [`${name}First`, first]);
     const channels4 = { first: first * items, end: end * items, threads: CONV_THREADS };
-    launchItems(operation, limits, channels4, {
+    launchItems(operation, device.limits, channels4, {
       program,
-      resources: { runs, ...Object.fromEntries(resources) },
+      resources: { runs, ...Object.fromEntries(resources), ...textures },
       params: Object.fromEntries(params),
     });
   }
@@ -50,7 +53,7 @@ export function launchConv(operation: Operation, call: ConvLaunch): void {
 
 /** What a group of runs binds: the rows that it reads, those that it writes, and its states. */
 function boundTo(
-  { problem, plan, tensors, limits }: ConvLaunch,
+  { problem, plan, tensors, device: { limits } }: ConvLaunch,
   first: number,
   end: number,
 ): Record<string, Bound> {

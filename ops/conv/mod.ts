@@ -131,7 +131,7 @@ function run<T extends "f32" | "f16">(
       ? gpu.empty([bounds.length - 1, channels, width - 1], "f32")
       : undefined;
     launchConv(operation, {
-      ...{ problem, plan, limits: gpu.limits },
+      ...{ problem, plan, device: gpu },
       tensors: inPlace
         ? { ...tensors, out, state: undefined, newState: state }
         : { ...tensors, out, newState: finalState },

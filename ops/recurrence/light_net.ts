@@ -144,7 +144,7 @@ function run<T extends "f32" | "f16">(
       ...{ problem: scan, plan, inputs: { x: k }, outputs: { keys, gates } },
       initial: state ? { state: state.z } : null,
       final: final ? { state: final } : null,
-      limits: gpu.limits,
+      device: gpu,
     });
     const { out, finalState } = runRecurrence(
       { name: "lightNet", action: ACTION, inPlace },

@@ -100,7 +100,7 @@ export function runMlstm<T extends "f32" | "f16">(
         state: initialState?.m ?? operation.table(new Uint32Array((bounds.length - 1) * heads)),
       },
       final: scan.final && m ? { state: m } : null,
-      limits: gpu.limits,
+      device: gpu,
     });
     const { out, finalState } = runRecurrence(
       { ...CASE, inPlace, inputs: { keyWeights: weights } },

@@ -1,4 +1,3 @@
-import type { GpuLimits } from "../../gpu/limits.ts";
 import type { BufferRange, Operation } from "../../gpu/recorder.ts";
 import type { Tensor } from "../../gpu/tensor.ts";
 import { scanCarry } from "../../kernels/scan/carry.ts";
@@ -7,8 +6,10 @@ import { scanStates } from "../../kernels/scan/states.ts";
 import { scanWalk, type WalkPass } from "../../kernels/scan/walk.ts";
 import { type Bound, boundRows } from "../attention/bind.ts";
 import { type Items, launchItems } from "../launch_items.ts";
+import type { PlanDevice } from "../attention/schedule.ts";
 import { once } from "../once.ts";
 import { groupsOf, hullOf, type Segment, tableOf } from "../segments.ts";
+import { tokenTextures } from "../token_textures.ts";
 import { itemsOf } from "./class.ts";
 import { rowsOf, type ScanPlan, tokensOfBinding } from "./plan.ts";
 import type { ScanProblem } from "./problem.ts";
@@ -25,7 +26,7 @@ export interface ScanLaunch {
   /** A state that is there; a table where it is the same for all. */
   readonly initial: Readonly<Record<string, Tensor | BufferRange>> | null;
   readonly final: Named | null;
-  readonly limits: GpuLimits;
+  readonly device: Pick<PlanDevice, "adapter" | "limits">;
 }
 
 /** What a pass walks: segments, the same as a table, and the elements of their rows. */
@@ -39,7 +40,7 @@ const programs = { walk: once(scanWalk), carry: once(scanCarry), states: once(sc
 
 /** Records a planned call: each round finds the elements that the one before left. */
 export function launchScan(operation: Operation, call: ScanLaunch): void {
-  const { problem, plan, initial, final, limits } = call;
+  const { problem, plan, initial, final, device: { limits } } = call;
   const { rounds, carried } = plan;
   const items = itemsOf(problem);
   const elementsOf = (count: number): BufferRange =>
@@ -48,6 +49,7 @@ export function launchScan(operation: Operation, call: ScanLaunch): void {
     ...{ list, table: operation.table(tableOf(list)), elements },
   });
   const elements = elementsOf(carried ? problem.bounds.length - 1 : 0);
+  const textures = inputTextures(operation, call);
   const chunkElements = elementsOf(Math.max(...rounds.map(({ chunks }) => chunks?.length ?? 0)));
 
   if (initial) launchStates(operation, call, elements, { from: "states", states: initial });
@@ -57,33 +59,54 @@ export function launchScan(operation: Operation, call: ScanLaunch): void {
       final: i + 1 < rounds.length || final !== null,
     };
     if (chunks === null) {
-      launchWalk(operation, call, segmentsOf(pieces, elements), { ...ends, outputs: true });
+      const whole = segmentsOf(pieces, elements);
+      launchWalk(operation, { ...call, textures }, whole, { ...ends, outputs: true });
       return;
     }
     // what each chunk does, what each finds, what each gives
     const parts = segmentsOf(chunks, chunkElements);
-    launchWalk(operation, call, parts, { initial: false, final: true, outputs: false });
+    const walk = { ...call, textures };
+    launchWalk(operation, walk, parts, { initial: false, final: true, outputs: false });
     const { table } = segmentsOf(chunkRanges, elements);
     launchItems(operation, limits, itemsIn(0, chunkRanges.length * items), {
       program: programs.carry({ kind: problem.kind, ...ends }),
       resources: { sequences: table, chunks: chunkElements, elements },
       params: { items },
     });
-    launchWalk(operation, call, parts, { initial: true, final: false, outputs: true });
+    launchWalk(operation, walk, parts, { initial: true, final: false, outputs: true });
   });
   if (final) launchStates(operation, call, elements, { from: "elements", states: final });
+}
+
+/** Copies the inputs into textures, where a driver reads those faster. */
+function inputTextures(
+  operation: Operation,
+  { problem, inputs, device }: ScanLaunch,
+): Record<string, GPUTextureView> {
+  const layout = rowsOf(problem);
+  const rows = Object.entries(inputs).map(([name, tensor]) => [
+    name,
+    { tensor, width: layout[name].width },
+  ]);
+  return tokenTextures(operation, device, Object.fromEntries(rows));
 }
 
 /** Launches a pass over segments, as many of them at a time as bindings and grids hold. */
 function launchWalk(
   operation: Operation,
-  { problem, inputs, outputs, limits }: ScanLaunch,
+  { problem, inputs, outputs, device: { limits }, textures }: ScanLaunch & {
+    readonly textures: Readonly<Record<string, GPUTextureView>>;
+  },
   { list, table, elements }: Segments,
   pass: WalkPass,
 ): void {
   const { kind, elem, weightElem, width, heads, reverse } = problem;
   const gateRows = pass.outputs ? problem.gateRows : null;
-  const program = programs.walk({ kind, elem, weightElem, width, reverse, gateRows, ...pass });
+  const source = Object.keys(textures).length > 0 ? "texture" : "buffer";
+  const program = programs.walk({
+    ...{ kind, elem, weightElem, width, reverse, gateRows, source },
+    ...pass,
+  });
   const tensors = Object.entries(pass.outputs ? { ...inputs, ...outputs } : inputs);
   const layout = rowsOf(problem);
   const items = itemsOf(problem);
@@ -103,6 +126,7 @@ function launchWalk(
       resources: {
         ...{ segments: table, elements },
         ...Object.fromEntries(bound.map(([name, { resource }]) => [name, resource])),
+        ...textures,
       },
       params: {
         heads,
@@ -115,7 +139,7 @@ function launchWalk(
 /** Makes elements of given states, or final states of the elements that are left. */
 function launchStates(
   operation: Operation,
-  { problem, limits }: ScanLaunch,
+  { problem, device: { limits } }: ScanLaunch,
   elements: BufferRange,
   { from, states }: {
     readonly from: "states" | "elements";

@@ -36,7 +36,7 @@ export function runScan<T extends "f32" | "f16", S extends string>(
       ...{ problem, plan, inputs, outputs: { out } },
       initial: given ?? null,
       final: (inPlace ? given : final) ?? null,
-      limits: gpu.limits,
+      device: gpu,
     });
     return { out, ...(final && { final }) };
   });

@@ -724,9 +724,10 @@ Deno.test("scanWalk() compiles under Tint with every scan, storage and pass", as
     { initial: false, final: true, outputs: false, reverse: false },
   ];
   const storage = [
-    { elem: "f32", weightElem: "f32", width: 8 },
-    { elem: "f16", weightElem: "f16", width: 8 },
-    { elem: "f16", weightElem: "f32", width: 7 },
+    { elem: "f32", weightElem: "f32", width: 8, source: "buffer" },
+    { elem: "f16", weightElem: "f16", width: 8, source: "buffer" },
+    { elem: "f16", weightElem: "f32", width: 7, source: "buffer" },
+    { elem: "f16", weightElem: "f32", width: 8, source: "texture" },
   ] as const;
 
   await assertCompiles(
@@ -761,12 +762,13 @@ Deno.test("scanStates() compiles under Tint with every scan, both ways", async (
 Deno.test("causalConv() compiles under Tint with every width, storage and state", async () => {
   const base: CausalConvConfig = {
     ...{ elem: "f32", weightElem: "f32", biasElem: null, channels: 8, width: 4, silu: false },
-    ...{ initial: false, final: false, inPlace: false },
+    ...{ initial: false, final: false, inPlace: false, source: "buffer" },
   };
   const states = { initial: true, final: true };
   const storage: readonly Partial<CausalConvConfig>[] = [
     {},
     { channels: 7, biasElem: "f32" },
+    { source: "texture" },
     { elem: "f16", weightElem: "f16", biasElem: "f16", silu: true },
     { elem: "f16", channels: 5 },
   ];

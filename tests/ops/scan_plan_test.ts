@@ -107,7 +107,7 @@ function dryRun(given: ScanProblem, on: Pick<PlanDevice, "adapter" | "limits">):
     outputs: { out: dryTensor(given.elem, tokens, width) },
     initial: initial ? state() : null,
     final: final ? state() : null,
-    limits: on.limits,
+    device: on,
   });
   return launches;
 }
