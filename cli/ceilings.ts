@@ -7,7 +7,8 @@ import { timeRuns } from "../gpu/timing.ts";
 import { COPY_THREADS, copyCeiling } from "../kernels/ceiling/copy.ts";
 import { FMA_THREADS, fmaCeiling, type FmaConfig } from "../kernels/ceiling/fma.ts";
 import type { InputSource } from "../kernels/shared/rows.ts";
-import { inputSources } from "../ops/attention/schedule.ts";
+import { inputSources } from "../ops/attention/sources.ts";
+import { median } from "./quantile.ts";
 
 /** What kernels reach at best on this adapter, measured by microkernels. */
 export interface Ceilings {
@@ -108,10 +109,6 @@ async function sample(
     const milliseconds = await timeRuns(gpu, call, times);
     rates.push(...milliseconds.map((ms) => 1000 * amount / ms));
   }
-}
-
-function median(rates: readonly number[]): number {
-  return rates.toSorted((a, b) => a - b)[Math.floor(rates.length / 2)];
 }
 
 function fmaKernels(gpu: Gpu, resources: DisposableStack): Microkernel[] {

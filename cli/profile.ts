@@ -1,14 +1,14 @@
 import type { Gpu } from "../gpu/device.ts";
 import { requestGpu } from "../gpu/request.ts";
 import { CeilingMeter } from "./ceilings.ts";
-import { type Arguments, type Command, commandLine, EXIT, type Flag } from "./command.ts";
+import { type Arguments, type Command, commandLine, EXIT } from "./command.ts";
 import { print, printJson, Progress } from "./output.ts";
 import type { LeftOut, Profile, ProfileRun } from "./profile/document.ts";
 import { growthOf } from "./profile/growth.ts";
 import { measure } from "./profile/measure.ts";
 import { rivalsOf, type Selection, selectionOf } from "./profile/selection.ts";
 import { printProfiles } from "./profile/text.ts";
-import { PROFILED } from "./profiled.ts";
+import { joinedFlags, PROFILED } from "./profiled.ts";
 import { openReport } from "./report/report.ts";
 import type { Workload } from "./workload.ts";
 
@@ -56,7 +56,7 @@ export const profile: Command = {
 
 function flagsOf(operators: readonly { flags: Command["flags"] }[]): Command["flags"] {
   return {
-    ...merged(operators.map(({ flags }) => flags)),
+    ...joinedFlags(operators),
     ...COMMON,
     compare: {
       value: "NAME,…",
@@ -66,15 +66,6 @@ function flagsOf(operators: readonly { flags: Command["flags"] }[]): Command["fl
     sweep: { value: "KEY=A..B", help: "doubles a size from A to B, for example t=1k..64k" },
     ...ALL,
   };
-}
-
-/** The flags of several operators; where they differ in their help, a flag has all of it. */
-function merged(lists: readonly Command["flags"][]): Record<string, Flag> {
-  const flags = lists.flatMap((list) => Object.entries(list));
-  return Object.fromEntries(flags.map(([name, flag]) => {
-    const helps = flags.filter(([other]) => other === name).map(([, { help }]) => help);
-    return [name, { ...flag, help: [...new Set(helps)].join("; or ") }];
-  }));
 }
 
 /** Plans problems before any work: what cannot run is refused, or of the built-in set left out. */

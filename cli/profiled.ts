@@ -2,7 +2,7 @@ import { nearest } from "../gpu/nearest.ts";
 import { ATTENTION_FLAGS, attentionCaseOf } from "./attention_flags.ts";
 import { ATTENTION_SWEEPS, attentionWorkload } from "./attention_workload.ts";
 import { CHANNEL_SWEEPS } from "./channel_flags.ts";
-import { type Arguments, type Command, UsageError } from "./command.ts";
+import { type Arguments, type Command, type Flag, UsageError } from "./command.ts";
 import { CONV_FLAGS, CONV_SWEEPS, convProfileOf, convWorkload } from "./conv_workload.ts";
 import { HGRN_FLAGS, hgrnProfileOf, hgrnWorkload } from "./hgrn_workload.ts";
 import { NEIGHBORHOOD_PROBLEM_FLAGS, neighborhoodCaseOf } from "./neighborhood_flags.ts";
@@ -88,6 +88,17 @@ export const PROFILED: Readonly<Record<string, ProfiledOperator>> = {
   hgrn: profiled(HGRN_FLAGS, CHANNEL_SWEEPS, hgrnProfileOf, hgrnWorkload),
   causalConv1d: profiled(CONV_FLAGS, CONV_SWEEPS, convProfileOf, convWorkload),
 };
+
+/** The flags of several operators; where they differ in their help, a flag has all of it. */
+export function joinedFlags(
+  operators: readonly Pick<ProfiledOperator, "flags">[],
+): Record<string, Flag> {
+  const flags = operators.flatMap(({ flags }) => Object.entries(flags));
+  return Object.fromEntries(flags.map(([name, flag]) => {
+    const helps = flags.filter(([other]) => other === name).map(([, { help }]) => help);
+    return [name, { ...flag, help: [...new Set(helps)].join("; or ") }];
+  }));
+}
 
 /** The operator that the first positional argument names. */
 export function profiledOperator(name: string | undefined): ProfiledOperator {

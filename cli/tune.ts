@@ -5,7 +5,7 @@ import { builtinWorkloads } from "./builtin_set.ts";
 import { measureCeilings } from "./ceilings.ts";
 import { type Arguments, type Command, EXIT, UsageError } from "./command.ts";
 import { checkWritable, print, printJson, Progress } from "./output.ts";
-import { PROFILED, profiledOperator } from "./profiled.ts";
+import { joinedFlags, PROFILED, profiledOperator } from "./profiled.ts";
 import { readTuning, withChoice, writeTuning } from "./tune/document.ts";
 import { race, type RaceOptions } from "./tune/race.ts";
 import { type ProblemReport, problemReport, reportText } from "./tune/report.ts";
@@ -91,8 +91,8 @@ async function tuned(
 
 /** The flags of the problems of operators; a schedule is what is looked for. */
 function problemFlags(operators: readonly string[]): Command["flags"] {
-  const flags = operators.flatMap((name) => Object.entries(PROFILED[name].flags));
-  return Object.fromEntries(flags.filter(([name]) => name !== "schedule"));
+  const { schedule: _, ...flags } = joinedFlags(operators.map((name) => PROFILED[name]));
+  return flags;
 }
 
 /** The problem of the named operator, or the built-in set. */

@@ -2,8 +2,9 @@ import type { Operation } from "../gpu/recorder.ts";
 import type { Tensor } from "../gpu/tensor.ts";
 import { aligned } from "../kernels/shared/rows.ts";
 import { texture } from "./attention/bind.ts";
-import { inputSources, type PlanDevice } from "./attention/schedule.ts";
+import type { PlanDevice } from "./attention/schedule.ts";
 import { areCopyable } from "./attention/sizes.ts";
+import { inputSources } from "./attention/sources.ts";
 
 /** A tensor as rows of so many elements. */
 export interface TokenRows {

@@ -4,6 +4,7 @@ import { timePasses } from "../../gpu/timeline.ts";
 import { timeRuns } from "../../gpu/timing.ts";
 import type { CeilingMeter } from "../ceilings.ts";
 import { type FirstCall, firstCall } from "../first_call.ts";
+import { quantile } from "../quantile.ts";
 import { callOnce, type LoadedWorkload, type Workload } from "../workload.ts";
 import type { Pass, Profile } from "./document.ts";
 import { rooflineOf } from "./roofline.ts";
@@ -140,8 +141,4 @@ async function scratchBytes(gpu: Gpu, loaded: LoadedWorkload): Promise<number> {
   outputs.forEach((tensor) => tensor.dispose());
   await gpu.submit();
   return gpu.memory().peakBytes - before - bytes;
-}
-
-function quantile(sorted: readonly number[], share: number): number {
-  return sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))];
 }

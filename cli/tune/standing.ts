@@ -1,4 +1,5 @@
 import type { TunedChoice } from "../../gpu/tuning.ts";
+import { median } from "../quantile.ts";
 
 /** How a candidate does. */
 export interface Standing {
@@ -23,7 +24,7 @@ export interface Standing {
 
 /** The middle of the times, or undefined without any. */
 export function medianOf({ times }: Pick<Standing, "times">): number | undefined {
-  return times.toSorted((a, b) => a - b)[Math.floor(times.length / 2)];
+  return times.length > 0 ? median(times) : undefined;
 }
 
 /** Times within which candidates count as equally fast: machines are not steadier. */

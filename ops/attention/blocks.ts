@@ -27,7 +27,7 @@ export function blockTokens(
   // blocks are walked in whole tiles, and parts have whole blocks
   const padded = Math.ceil(keyBlock / keysOfTile(schedule)) * keysOfTile(schedule);
   checkLoop(keyBlock, padded, keysOfTile(schedule) * tilesOfLoop(schedule, problem, limits));
-  checkBound(problem, schedule, limits, kvLen);
+  checkBound(problem, schedule, limits);
   const partKeys = keysOfPart(problem, schedule, limits, { keys: keyBlocks * padded });
   const partBlocks = Math.max(1, Math.floor(partKeys / padded));
   const parts = Math.max(1, Math.ceil(keyBlocks / partBlocks));

@@ -1,6 +1,6 @@
 import type { GpuLimits } from "../../gpu/limits.ts";
 import type { CacheKeys } from "./key_layout.ts";
-import { checkBound, keysOfPart } from "./parts.ts";
+import { boundKeys, checkBound, keysOfPart } from "./parts.ts";
 import type { AttentionProblem } from "./problem.ts";
 import { runsConfig, runsParams } from "./runs.ts";
 import type { AttentionSchedule } from "./schedule.ts";
@@ -16,8 +16,7 @@ export function cacheTokens(
   const { kvLen, kvHeads, heads } = problem;
   const { layout, pageSize, pages, capacity, lengthHeads, tableHeads } = keys;
   const group = headsOfRow(problem, schedule);
-  const bound = layout === "pages" ? pages * pageSize : kvLen;
-  checkBound(problem, schedule, limits, bound);
+  checkBound(problem, schedule, limits);
   const partKeys = keysOfPart(problem, schedule, limits, { keys: capacity });
   const parts = Math.max(1, Math.ceil(capacity / partKeys));
   return {
@@ -29,7 +28,7 @@ export function cacheTokens(
     queryStep: 1,
     queryTiles: (queries) => Math.ceil(length(queries) * group / queriesOfTile(schedule)),
     keys: () => [0, kvLen],
-    ...(layout === "pages" && { rows: [0, bound * kvHeads] }),
+    ...(layout === "pages" && { rows: [0, boundKeys(problem) * kvHeads] }),
     additional: () => [0, 0],
     pairs: ({ queries, parts }) => length(queries) * Math.min(capacity, length(parts) * partKeys),
     params: ({ queries }) => ({

@@ -84,6 +84,11 @@ export interface CacheKeys {
 /** Where the keys that a query may see are, validated. */
 export type KeyLayout = RowKeys | BlockKeys | PackedKeys | CacheKeys;
 
+/** Keys of the pages that all batch entries share, or null where there are none. */
+export function pooledKeys(keys: KeyLayout): number | null {
+  return keys.kind === "cache" && keys.layout === "pages" ? keys.pages * keys.pageSize : null;
+}
+
 /** Keys in a row. */
 export const IN_A_ROW: RowKeys = { kind: "row" };
 

@@ -1,4 +1,5 @@
 import type { GpuLimits } from "../../gpu/limits.ts";
+import { pooledKeys } from "./key_layout.ts";
 import type { AttentionProblem } from "./problem.ts";
 import type { AttentionSchedule } from "./schedule.ts";
 import { keysOfBinding, keysOfTile, sourceOf, tilesOfLoop } from "./tokens.ts";
@@ -22,13 +23,18 @@ export function keysOfPart(
   return Math.max(1, Math.min(longest, Math.ceil(keys / wanted)));
 }
 
-/** Refuses so many keys where all of them are bound, and one binding does not hold them. */
+/** Keys that are bound where they are not in a row: all of them. */
+export function boundKeys({ keys, kvLen }: AttentionProblem): number {
+  return pooledKeys(keys) ?? kvLen;
+}
+
+/** Refuses keys that are not in a row where one binding does not hold all of them. */
 export function checkBound(
   problem: AttentionProblem,
   schedule: AttentionSchedule,
   limits: GpuLimits,
-  keys: number,
 ): void {
+  const keys = boundKeys(problem);
   const most = keysOfBinding(problem, sourceOf(schedule), limits);
   if (most >= keys) return;
   throw new RangeError(

@@ -6,13 +6,12 @@ import {
   workgroupThreads,
   type WorkgroupTile,
 } from "../../kernels/attention/workgroup.ts";
-import { TEXTURE_WIDTH } from "../../gpu/program.ts";
-import { aligned, type InputSource } from "../../kernels/shared/rows.ts";
+import type { InputSource } from "../../kernels/shared/rows.ts";
 import { defaultsOf, type DriverDefaults } from "../defaults.ts";
 import { tunedFirst } from "../tuning.ts";
-import { attentionClass, FEW_ROWS, hasFewRows } from "./class.ts";
+import { attentionClass, hasFewRows } from "./class.ts";
 import type { AttentionProblem } from "./problem.ts";
-import { keysOfBinding } from "./tokens.ts";
+import { attentionSources } from "./sources.ts";
 
 /** How attention is cut up; {@linkcode attentionSchedules} lists those that fit. */
 export type AttentionSchedule =
@@ -110,62 +109,6 @@ function fitsSplit({ weight, keys, kvHeads }: AttentionProblem): boolean {
   return weight.rule !== "stick" && lists.every((heads) => kvHeads % heads === 0);
 }
 
-function sources(problem: AttentionProblem, device: PlanDevice): InputSource[] {
-  const { batch, qLen, heads, kvLen, kvHeads, headDim, valueDim, additional } = problem;
-  const stored = problem.keys.kind === "cache" && problem.keys.layout === "pages"
-    ? problem.keys.pages * problem.keys.pageSize
-    : batch * Math.max(kvLen, additional?.count ?? 0);
-  const rows = Math.max(batch * qLen * heads, stored * kvHeads);
-  const found = inputSources(
-    { rows, widths: [headDim, valueDim], copyable: problem.copyable },
-    device,
-  );
-  if (found.length > 1 && !fitsOneBinding(problem, device)) return ["texture"];
-  // a copy of all keys costs more than slow loads of a few
-  return walksFew(problem) ? ["buffer", ...found.filter((source) => source !== "buffer")] : found;
-}
-
-/** Whether the keys fit a binding where all of them must be bound. */
-function fitsOneBinding(problem: AttentionProblem, { limits }: PlanDevice): boolean {
-  const { keys, kvLen } = problem;
-  const bound = keys.kind === "cache" && keys.layout === "pages"
-    ? keys.pages * keys.pageSize
-    : kvLen;
-  return keys.kind === "row" || bound <= keysOfBinding(problem, "buffer", limits);
-}
-
-/** Whether queries walk a small part of the keys that are stored, few times. */
-function walksFew({ keys, batch, qLen, kvLen }: AttentionProblem): boolean {
-  if (keys.kind !== "cache" || qLen > FEW_ROWS) return false;
-  const { layout, pages, pageSize, capacity, tableHeads } = keys;
-  const stored = layout === "pages" ? pages * pageSize : batch * kvLen;
-  return FEW_KEYS * batch * capacity * tableHeads <= stored;
-}
-
-/** Stored keys for each that is walked from which all of them are not copied. */
-const FEW_KEYS = 4;
-
-/** Rows that a kernel may read from textures. */
-export interface SourceRows {
-  /** Rows of the tensor that has most. */
-  readonly rows: number;
-  readonly widths: readonly number[];
-  /** Whether all may be copied. */
-  readonly copyable: boolean;
-}
-
-/** The sources that rows and a device allow, the faster one first. */
-export function inputSources(
-  { rows, widths, copyable }: SourceRows,
-  { adapter, limits }: Pick<PlanDevice, "adapter" | "limits">,
-): InputSource[] {
-  const texels = rows * Math.max(...widths) / 4;
-  const possible = copyable && widths.every(aligned) &&
-    texels <= (limits.maxTextureDimension2D - 2) * TEXTURE_WIDTH;
-  if (!possible) return ["buffer"];
-  return defaultsOf(adapter).source === "texture" ? ["texture", "buffer"] : ["buffer", "texture"];
-}
-
 function subgroupSchedules(problem: AttentionProblem, device: PlanDevice): SubgroupSchedule[] {
   const lanes = device.features.subgroups?.size;
   if (lanes === undefined) return [];
@@ -180,7 +123,7 @@ function subgroupSchedules(problem: AttentionProblem, device: PlanDevice): Subgr
   const comfortable = valid.filter((rows) => rows <= 2 && text(rows) <= TEXT_COMFORT)
     .toSorted((a, b) => costOf(a, lanes, problem) - costOf(b, lanes, problem));
   const ordered = [...new Set([...comfortable, ...valid.toReversed()])];
-  return sources(problem, device).flatMap((source) =>
+  return attentionSources(problem, device).flatMap((source) =>
     exchanges.flatMap((exchange) =>
       ordered.map((rows): SubgroupSchedule => ({ kind: "subgroup", lanes, rows, exchange, source }))
     )
@@ -261,7 +204,7 @@ function splitSchedules(problem: AttentionProblem, device: PlanDevice): SplitSch
   );
   if (splitBytes({ threads, rows: 1, exchange }) > limits.maxComputeWorkgroupStorageSize) return [];
   const parts = splitParts(problem, defaults.workgroups);
-  return sources(problem, device).flatMap((source) =>
+  return attentionSources(problem, device).flatMap((source) =>
     rows.map((rows): SplitSchedule => ({ kind: "split", threads, rows, exchange, parts, source }))
   );
 }

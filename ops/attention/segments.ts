@@ -29,7 +29,7 @@ export function segmentTokens(
     tasks.findLastIndex(([n, i]) => q[n] * group + i * tile < end * group) + 1,
   ];
   const longest = list.reduce((most, [, , first, end]) => Math.max(most, end - first), 1);
-  checkBound(problem, schedule, limits, kvLen);
+  checkBound(problem, schedule, limits);
   const partKeys = keysOfPart(problem, schedule, limits, { keys: longest });
   return {
     pattern: { kind: "segments", bottomRight, ...runsConfig(problem) },

@@ -41,6 +41,7 @@ const programs = { walk: once(scanWalk), carry: once(scanCarry), states: once(sc
 /** Records a planned call: each round finds the elements that the one before left. */
 export function launchScan(operation: Operation, call: ScanLaunch): void {
   const { problem, plan, initial, final, device: { limits } } = call;
+  const walk = { ...call, textures: inputTextures(operation, call) };
   const { rounds, carried } = plan;
   const items = itemsOf(problem);
   const elementsOf = (count: number): BufferRange =>
@@ -49,7 +50,6 @@ export function launchScan(operation: Operation, call: ScanLaunch): void {
     ...{ list, table: operation.table(tableOf(list)), elements },
   });
   const elements = elementsOf(carried ? problem.bounds.length - 1 : 0);
-  const textures = inputTextures(operation, call);
   const chunkElements = elementsOf(Math.max(...rounds.map(({ chunks }) => chunks?.length ?? 0)));
 
   if (initial) launchStates(operation, call, elements, { from: "states", states: initial });
@@ -59,13 +59,11 @@ export function launchScan(operation: Operation, call: ScanLaunch): void {
       final: i + 1 < rounds.length || final !== null,
     };
     if (chunks === null) {
-      const whole = segmentsOf(pieces, elements);
-      launchWalk(operation, { ...call, textures }, whole, { ...ends, outputs: true });
+      launchWalk(operation, walk, segmentsOf(pieces, elements), { ...ends, outputs: true });
       return;
     }
     // what each chunk does, what each finds, what each gives
     const parts = segmentsOf(chunks, chunkElements);
-    const walk = { ...call, textures };
     launchWalk(operation, walk, parts, { initial: false, final: true, outputs: false });
     const { table } = segmentsOf(chunkRanges, elements);
     launchItems(operation, limits, itemsIn(0, chunkRanges.length * items), {

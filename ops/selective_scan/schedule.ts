@@ -1,7 +1,8 @@
 import { aligned, type InputSource } from "../../kernels/shared/rows.ts";
 import type { SelectiveTile } from "../../kernels/selective_scan/config.ts";
 import { stagedBytes } from "../../kernels/selective_scan/walk.ts";
-import { inputSources, type PlanDevice } from "../attention/schedule.ts";
+import type { PlanDevice } from "../attention/schedule.ts";
+import { inputSources } from "../attention/sources.ts";
 import { defaultsOf } from "../defaults.ts";
 import { tunedFirst } from "../tuning.ts";
 import { selectiveClass } from "./class.ts";

@@ -10,22 +10,9 @@ import type { Gpu, Tensor } from "../../mod.ts";
 import type { Program } from "../../gpu/program.ts";
 import { record } from "../../gpu/runtime.ts";
 import { adapter } from "../adapter.ts";
+import { program } from "./one_number.ts";
 
 const ignore = adapter === null;
-
-/** Writes 7 to out[0], if the driver takes it. */
-function program(label: string, code: string): Program {
-  return {
-    label,
-    code: `@group(0) @binding(0) var<storage, read_write> out: array<u32>;
-struct Params { value: u32 }
-@group(0) @binding(1) var<uniform> params: Params;
-@compute @workgroup_size(1) fn main() { ${code} }`,
-    bindings: [{ name: "out", access: "read_write", type: "array<u32>" }],
-    params: { value: "u32" },
-    subgroups: false,
-  };
-}
 
 const GOOD = program("good", "out[0] = params.value;");
 const BROKEN = program("broken", "out[0] = params.nothing;");
