@@ -1,6 +1,11 @@
 import type { Gpu } from "../gpu/device.ts";
 import type { Tensor } from "../gpu/tensor.ts";
-import { IN_A_ROW, type KeyLayout, type KeyOptions } from "../ops/attention/key_layout.ts";
+import {
+  IN_A_ROW,
+  type KeyLayout,
+  type KeyOptions,
+  namedPages,
+} from "../ops/attention/key_layout.ts";
 import type { AttentionSizes } from "../ops/attention/sizes.ts";
 import { type BlockMap, type BlockMapSizes, compileBlockMap } from "../ops/block_map/mod.ts";
 import { maskOf } from "./attention_hooks.ts";
@@ -55,7 +60,7 @@ export function keyLayoutOf(c: Given): KeyLayout {
   const [count, pageSize] = keyShape(c);
   return {
     ...{ kind: "cache", layout: "pages", pageSize, pages: count, capacity: keyCount(c) },
-    ...{ lengthHeads: 0, tableHeads: 1 },
+    ...{ lengthHeads: 0, tableHeads: 1, named: namedPages(tableOf(c)) },
   };
 }
 

@@ -174,6 +174,6 @@ function texels(gpu: Gpu, source: Tensor, count: number): GPUTexture {
     format: "rgba32float",
     usage: GPUTextureUsage.STORAGE_BINDING | GPUTextureUsage.COPY_DST,
   });
-  fillTexture(runtimeOf(gpu).recorder.copies(), source.buffer, texture, count);
+  fillTexture(runtimeOf(gpu).recorder.copies(), source.buffer, texture, [[0, count]]);
   return texture;
 }

@@ -39,6 +39,7 @@ const OWN: Readonly<Record<string, readonly Part[]>> = {
     { options: { featureMap: "exp" } },
     { options: { featureMap: "taylor2" }, keyDim: 5 },
     { options: { featureMap: "taylor2", schedule: "naive" }, keyDim: 5 },
+    { options: { featureMap: "taylor2", schedule: "workgroup" }, keyDim: 5 },
     { options: { featureMap: "hedgehog" } },
     { options: { featureMap: "hedgehog" }, tensors: { hedgehogWeights: { axes: "K BIASED" } } },
     {
@@ -54,7 +55,12 @@ const OWN: Readonly<Record<string, readonly Part[]>> = {
     { options: { featureMap: "relu", normalize: false } },
     { options: { featureMap: "exp", normalize: false } },
   ],
-  based: [{ options: { scale: 0.3, eps: 1e-3 } }],
+  based: [
+    { options: { scale: 0.3, eps: 1e-3 } },
+    { options: { schedule: "workgroup" }, cuSeqlens: PACKED },
+    { heads: 2, qHeads: 6, kHeads: 1, valueDim: 23 },
+    { keyDim: 16, length: 37 }, // of 153 features
+  ],
   retention: [{ options: { scale: 0.5 } }],
   lightningAttention: [
     { options: { slopes: lightningSlopes(2, { layer: 1, layers: 4 }) } },

@@ -10,6 +10,9 @@ export interface BufferRange {
   readonly size?: number;
 }
 
+/** Texels of a buffer that follow one another: the number of the first, and how many. */
+export type TexelRun = readonly [number, number];
+
 /** One dispatch: a program, what it binds by name, its parameters, and workgroups per axis. */
 export interface Launch {
   /** What runs. */
@@ -28,8 +31,10 @@ export interface Operation {
   launch(launch: Launch): void;
   /** Lends a buffer until the operator returns; later operators may reuse it. */
   scratch(bytes: number): BufferRange;
-  /** Copies rows of texels from a buffer into a texture, lent like scratch. */
-  texture(source: GPUBuffer, texels: number, format: TexelFormat): GPUTextureView;
+  /** Copies texels from a buffer, run behind run, into a texture that is lent like scratch. */
+  texture(source: GPUBuffer, runs: readonly TexelRun[], format: TexelFormat): GPUTextureView;
+  /** Gives a texture back before the operator returns: it may lend it again. */
+  giveBack(texture: GPUTextureView): void;
   /** Uploads a table of words for the launches of this operator. */
   table(words: Uint32Array<ArrayBuffer>): BufferRange;
   /** Copies the first bytes of a buffer into another one. */

@@ -2,13 +2,14 @@ import { Arena } from "./arena.ts";
 import { BindGroups, type Block } from "./bind_groups.ts";
 import { DeviceError } from "./errors.ts";
 import { Failures } from "./failures.ts";
+import { Loans } from "./loans.ts";
 import type { MemoryMeter } from "./memory.ts";
 import type { PipelineCache } from "./pipeline.ts";
-import type { BufferRange, Launch, Operation } from "./operation.ts";
+import type { BufferRange, Launch, Operation, TexelRun } from "./operation.ts";
 import { paramBytes, type Program, type TexelFormat, writeParams } from "./program.ts";
 import type { Tape } from "./tape.ts";
 import { Retired } from "./retired.ts";
-import { fillTexture, type Scratch, ScratchPool } from "./scratch.ts";
+import { fillTexture, ScratchPool } from "./scratch.ts";
 import type { Target } from "./target.ts";
 
 export type { BufferRange, Launch, Operation } from "./operation.ts";
@@ -18,6 +19,7 @@ export class Recorder implements Operation {
   readonly #device: GPUDevice;
   readonly #pipelines: PipelineCache;
   readonly #scratch: ScratchPool;
+  readonly #loans: Loans;
   readonly #arena: Arena;
   readonly #groups: BindGroups;
   /** What the device found wrong. */
@@ -29,7 +31,6 @@ export class Recorder implements Operation {
   /** Takes what operators do, where nothing is to be launched. */
   rehearsal: Operation | null = null;
   readonly #operators: Set<string> = new Set();
-  #lent: Scratch[] = [];
   #tables: GPUBuffer[] = [];
   #target: Target | null = null;
   #submissions = 0;
@@ -45,6 +46,7 @@ export class Recorder implements Operation {
     this.#device = device;
     this.#pipelines = pipelines;
     this.#scratch = new ScratchPool(device, meter);
+    this.#loans = new Loans(this.#scratch);
     this.#arena = new Arena(device);
     this.#groups = new BindGroups(device);
     device.lost.then(({ message, reason }) => {
@@ -69,13 +71,9 @@ export class Recorder implements Operation {
       this.tape?.operator(null);
       this.failures.watch(name, this.#device.popErrorScope());
       this.failures.watch(name, this.#device.popErrorScope());
-      if (this.#target?.foreign) {
-        this.#scratch.abandon(this.#lent);
-      } else {
-        this.#scratch.giveBack(this.#lent);
-        for (const table of this.#tables) this.#retire(table);
-      }
-      this.#lent = [];
+      const foreign = this.#target?.foreign === true;
+      this.#loans.end(foreign);
+      if (!foreign) { for (const table of this.#tables) this.#retire(table); }
       this.#tables = [];
       this.#tabled = false;
     }
@@ -97,21 +95,23 @@ export class Recorder implements Operation {
   }
 
   scratch(bytes: number): BufferRange {
-    const lent = this.#scratch.buffer(bytes);
-    this.#lent.push(lent);
-    const range = { buffer: lent.resource };
+    const range = { buffer: this.#loans.buffer(bytes).resource };
     this.tape?.scratch(bytes, range);
     return range;
   }
 
-  texture(source: GPUBuffer, texels: number, format: TexelFormat): GPUTextureView {
-    const lent = this.#scratch.texture(texels, format);
-    this.#lent.push(lent);
+  texture(source: GPUBuffer, runs: readonly TexelRun[], format: TexelFormat): GPUTextureView {
+    const lent = this.#loans.texture(runs.reduce((sum, [, count]) => sum + count, 0), format);
     if (this.#target?.foreign) this.retired.share({ buffer: source });
-    fillTexture(this.copies(), source, lent.resource, texels);
-    this.tape?.texture(source, { texels, format }, lent.view);
+    fillTexture(this.copies(), source, lent.resource, runs);
+    this.tape?.texture(source, { runs, format }, lent.view);
     this.#listener?.("copy into a texture");
     return lent.view;
+  }
+
+  giveBack(view: GPUTextureView): void {
+    this.tape?.giveBack(view);
+    if (!this.#target?.foreign) this.#loans.giveBack(view);
   }
 
   table(words: Uint32Array<ArrayBuffer>): BufferRange {

@@ -26,6 +26,8 @@ export class Rehearsal implements Operation {
     return this.#view;
   }
 
+  giveBack(): void {}
+
   table(): BufferRange {
     return this.#range;
   }

@@ -1,4 +1,5 @@
 import type { MemoryMeter } from "./memory.ts";
+import type { TexelRun } from "./operation.ts";
 import { type TexelFormat, TEXTURE_WIDTH } from "./program.ts";
 
 /** A buffer or texture on loan. */
@@ -8,11 +9,13 @@ export interface Scratch {
   readonly resource: GPUBuffer | GPUTexture;
 }
 
-interface ScratchBuffer extends Scratch {
+/** A buffer on loan. */
+export interface ScratchBuffer extends Scratch {
   readonly resource: GPUBuffer;
 }
 
-interface ScratchTexture extends Scratch {
+/** A texture on loan. */
+export interface ScratchTexture extends Scratch {
   readonly resource: GPUTexture;
   /** All of it. */
   readonly view: GPUTextureView;
@@ -89,23 +92,29 @@ function texelBytes(format: TexelFormat): number {
   return format === "rg32uint" ? 8 : 16;
 }
 
-/** Copies texels from the start of a buffer: whole rows at once, then the rest of the last row. */
+/** Copies runs of texels, one behind the other, from the start of a texture on. */
 export function fillTexture(
   encoder: GPUCommandEncoder,
   buffer: GPUBuffer,
   texture: GPUTexture,
-  texels: number,
+  runs: readonly TexelRun[],
 ): void {
   const texel = texelBytes(texture.format as TexelFormat);
   const bytesPerRow = TEXTURE_WIDTH * texel;
-  const rows = Math.floor(texels / TEXTURE_WIDTH);
-  const rest = texels % TEXTURE_WIDTH;
-  if (rows > 0) {
-    encoder.copyBufferToTexture({ buffer, bytesPerRow }, { texture }, [TEXTURE_WIDTH, rows]);
-  }
-  if (rest > 0) {
-    const offset = rows * bytesPerRow;
-    const origin = [0, rows];
-    encoder.copyBufferToTexture({ buffer, offset, bytesPerRow }, { texture, origin }, [rest, 1]);
+  let at = 0;
+  for (const [first, count] of runs) {
+    // as many whole rows at once as there are, and parts of a row
+    for (let done = 0; done < count;) {
+      const x = at % TEXTURE_WIDTH;
+      const rows = x > 0 ? 0 : Math.floor((count - done) / TEXTURE_WIDTH);
+      const [width, height] = rows > 0
+        ? [TEXTURE_WIDTH, rows]
+        : [Math.min(TEXTURE_WIDTH - x, count - done), 1];
+      const source = { buffer, offset: (first + done) * texel, bytesPerRow };
+      const origin = [x, (at - x) / TEXTURE_WIDTH];
+      encoder.copyBufferToTexture(source, { texture, origin }, [width, height]);
+      at += width * height;
+      done += width * height;
+    }
   }
 }

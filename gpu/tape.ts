@@ -1,6 +1,6 @@
 import type { Gpu } from "./device.ts";
 import type { DType } from "./dtype.ts";
-import type { BufferRange, Launch, Operation } from "./operation.ts";
+import type { BufferRange, Launch, Operation, TexelRun } from "./operation.ts";
 import type { TexelFormat } from "./program.ts";
 import { record } from "./runtime.ts";
 import { Tensor } from "./tensor.ts";
@@ -20,11 +20,12 @@ interface BoundMemory {
 type Step =
   | { readonly kind: "launch"; readonly launch: Launch; readonly bound: readonly BoundMemory[] }
   | { readonly kind: "scratch"; readonly bytes: number }
+  | { readonly kind: "giveBack"; readonly texture: number }
   | { readonly kind: "table"; readonly words: Uint32Array<ArrayBuffer> }
   | {
     readonly kind: "texture";
     readonly source: number;
-    readonly texels: number;
+    readonly runs: readonly TexelRun[];
     readonly format: TexelFormat;
   }
   | {
@@ -97,10 +98,15 @@ export class Tape {
   /** Notes a texture and what is copied into it. */
   texture(
     source: GPUBuffer,
-    { texels, format }: { readonly texels: number; readonly format: TexelFormat },
+    { runs, format }: { readonly runs: readonly TexelRun[]; readonly format: TexelFormat },
     view: GPUTextureView,
   ): void {
-    this.#note({ kind: "texture", source: this.#numberOf(source), texels, format }, view);
+    this.#note({ kind: "texture", source: this.#numberOf(source), runs, format }, view);
+  }
+
+  /** Notes that a texture is given back. */
+  giveBack(view: GPUTextureView): void {
+    this.#note({ kind: "giveBack", texture: this.#numberOf(view) });
   }
 
   /** Notes a table. */
@@ -241,7 +247,10 @@ function playOperation(
       memory.push(operation.table(step.words));
       break;
     case "texture":
-      memory.push(operation.texture(buffer(step.source), step.texels, step.format));
+      memory.push(operation.texture(buffer(step.source), step.runs, step.format));
+      break;
+    case "giveBack":
+      operation.giveBack(memory[step.texture] as GPUTextureView);
       break;
     case "copy":
       operation.copy(buffer(step.source), buffer(step.target), step.bytes);

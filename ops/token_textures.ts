@@ -1,3 +1,4 @@
+import { elementBytes } from "../gpu/dtype.ts";
 import type { Operation } from "../gpu/recorder.ts";
 import type { Tensor } from "../gpu/tensor.ts";
 import { aligned } from "../kernels/shared/rows.ts";
@@ -12,8 +13,8 @@ export interface TokenRows {
   readonly width: number;
 }
 
-/** Rows from which a copy costs less than slow loads. */
-const MANY_ROWS = 64;
+/** Bytes of a tensor from which copies cost less than slow loads. */
+const MANY_BYTES = 2 ** 16;
 
 /**
  * Copies tensors whose rows a kernel reads once into textures, where a driver reads texels so much faster
@@ -30,9 +31,10 @@ export function tokenTextures(
   const tensors = whole.map(([, { tensor }]) => tensor);
   const widths = whole.map(([, { width }]) => width);
   const rows = Math.max(0, ...whole.map(([, { tensor, width }]) => tensor.size / width));
-  const copyable = rows >= MANY_ROWS && areCopyable(tensors);
+  const many = tensors.some(({ size, dtype }) => size * elementBytes(dtype) >= MANY_BYTES);
+  const copyable = many && areCopyable(tensors);
   if (inputSources({ rows, widths, copyable }, device)[0] === "buffer") return {};
   return Object.fromEntries(
-    whole.map(([name, { tensor, width }]) => [name, texture(operation, tensor, width)]),
+    whole.map(([name, { tensor, width }]) => [name, texture(operation, tensor, { width })]),
   );
 }

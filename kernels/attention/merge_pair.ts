@@ -5,7 +5,7 @@ import {
   type ParamType,
   type Program,
 } from "../../gpu/program.ts";
-import { type Elem, reader, type Rows, writer } from "../shared/rows.ts";
+import { type Elem, type InputSource, reader, type Rows, writer } from "../shared/rows.ts";
 import { MERGE_THREADS } from "./merge.ts";
 import { sharesCode } from "./merge_shares.ts";
 import type { WeightRule } from "./weights.ts";
@@ -17,6 +17,8 @@ export type CoefficientSource = "none" | "number" | "rows" | "heads";
 export interface MergeSide {
   /** Storage of its output. */
   readonly elem: Elem;
+  /** Where that is read. */
+  readonly source: InputSource;
   /** What multiplies it. */
   readonly coefficient: CoefficientSource;
 }
@@ -59,8 +61,8 @@ export function mergePair(config: MergePairConfig): Program {
   const { one, other, outElem, valueDim, rule, renormalize } = config;
   const rows = (name: string, elem: Elem): Rows => ({ name, elem, width: valueDim });
   const accessors = [
-    reader(rows("one", one.elem), "buffer"),
-    reader(rows("other", other.elem), "buffer"),
+    reader(rows("one", one.elem), one.source),
+    reader(rows("other", other.elem), other.source),
     writer(rows("out", outElem)),
   ];
   const numbers = (name: string, access: Binding["access"]): Binding => ({

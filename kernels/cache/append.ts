@@ -5,7 +5,7 @@ import {
   type ParamType,
   type Program,
 } from "../../gpu/program.ts";
-import { type Elem, reader, writer } from "../shared/rows.ts";
+import { type Elem, type InputSource, reader, writer } from "../shared/rows.ts";
 
 /** What an append must know when it is compiled. */
 export interface AppendConfig {
@@ -17,6 +17,8 @@ export interface AppendConfig {
   readonly paged: boolean;
   /** Whether tokens beyond the capacity take the place of the oldest but the sinks. */
   readonly ring: boolean;
+  /** Where what is appended is read. */
+  readonly source: InputSource;
 }
 
 /** Invocations of a workgroup, in all kernels of caches. */
@@ -36,8 +38,8 @@ const PARAMS: Readonly<Record<string, ParamType>> = {
 };
 
 /** Writes tokens behind those of a cache, an invocation for each four channels of a row. */
-export function appendTokens({ elem, width, paged, ring }: AppendConfig): Program {
-  const given = reader({ name: "given", elem, width }, "buffer"); // [B, T, Hkv, D]
+export function appendTokens({ elem, width, paged, ring, source }: AppendConfig): Program {
+  const given = reader({ name: "given", elem, width }, source); // [B, T, Hkv, D]
   const cache = writer({ name: "cache", elem, width });
   const bindings: Binding[] = [
     ...[given.binding, cache.binding],

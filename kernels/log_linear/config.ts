@@ -1,4 +1,4 @@
-import type { Elem } from "../shared/rows.ts";
+import type { Elem, InputSource } from "../shared/rows.ts";
 
 /** The tensors of a token. */
 export type LogLinearInput = "q" | "k" | "v" | "g" | "lambda";
@@ -42,7 +42,10 @@ export interface LogLinearChunkConfig extends LogLinearConfig {
 }
 
 /** The same, with the layout of a workgroup. */
-export interface LogLinearTileConfig extends LogLinearConfig, LogLinearTile {}
+export interface LogLinearTileConfig extends LogLinearConfig, LogLinearTile {
+  /** Where rows of q, k and v are read. */
+  readonly source: InputSource;
+}
 
 /** Invocations of a workgroup of kernels without a tile. */
 export const LOG_LINEAR_THREADS = 64;

@@ -1,6 +1,12 @@
 import type { Binding, ParamType } from "../../gpu/program.ts";
 import { GATE_CODE } from "../recurrence/config.ts";
-import { type Accessor, elementReader, reader, type Rows } from "../shared/rows.ts";
+import {
+  type Accessor,
+  elementReader,
+  type InputSource,
+  reader,
+  type Rows,
+} from "../shared/rows.ts";
 import type { LogLinearConfig, LogLinearInput } from "./config.ts";
 
 /** WGSL that reaches tensors, their bindings, and the parameters that it needs. */
@@ -24,16 +30,18 @@ export function inputWidth(
  */
 export function inputParts(
   config: LogLinearConfig,
-  { rows, elements }: {
+  { rows, elements, source = "buffer" }: {
     readonly rows: readonly LogLinearInput[];
     readonly elements: readonly LogLinearInput[];
+    /** Where rows are read. */
+    readonly source?: InputSource;
   },
 ): Parts {
   const rowsOf = (name: LogLinearInput): Rows => ({
     ...{ name, elem: config.inputs[name], width: inputWidth(name, config) },
   });
   const accessors = [
-    ...rows.map((name) => reader(rowsOf(name), "buffer")),
+    ...rows.map((name) => reader(rowsOf(name), source)),
     ...elements.map((name) => elementReader(rowsOf(name))),
   ];
   const gated = elements.includes("g");

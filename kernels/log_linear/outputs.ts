@@ -24,9 +24,9 @@ import { scoreColumns } from "./scores.ts";
  * rows with matrices in registers, four rows of a matrix at a time.
  */
 export function logLinearOutputs(config: LogLinearTileConfig): Program {
-  const { exchange, lanes, rows, columns, inputs, valueDim } = config;
+  const { exchange, lanes, rows, columns, inputs, valueDim, source } = config;
   const chunkSize = chunkSizeOf(config);
-  const reads = inputParts(config, { rows: ["q", "v"], elements: ["lambda"] });
+  const reads = inputParts(config, { rows: ["q", "v"], elements: ["lambda"], source });
   const out = writer({ name: "out", elem: inputs.q, width: valueDim });
   const stores = partsOf([out]);
   const bindings = [

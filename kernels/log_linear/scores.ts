@@ -17,9 +17,9 @@ export function scoreColumns(chunkSize: number): number {
  * products from i back: no exponent is a sum.
  */
 export function logLinearScores(config: LogLinearTileConfig): Program {
-  const { exchange, lanes, rows } = config;
+  const { exchange, lanes, rows, source } = config;
   const chunkSize = chunkSizeOf(config);
-  const reads = inputParts(config, { rows: ["q", "k"], elements: ["g", "lambda"] });
+  const reads = inputParts(config, { rows: ["q", "k"], elements: ["g", "lambda"], source });
   const bindings = [
     ...pieceBindings(config),
     ...reads.bindings,

@@ -22,9 +22,9 @@ import {
  * exponent is a sum.
  */
 export function logLinearStates(config: LogLinearTileConfig): Program {
-  const { exchange, lanes, columns } = config;
+  const { exchange, lanes, columns, source } = config;
   const chunkSize = chunkSizeOf(config);
-  const reads = inputParts(config, { rows: ["k", "v"], elements: ["g"] });
+  const reads = inputParts(config, { rows: ["k", "v"], elements: ["g"], source });
   const bindings = [...pieceBindings(config), ...reads.bindings, blocks("read_write")];
   const params = { ...PIECE_PARAMS, ...BLOCK_PARAMS, ...reads.params };
   const sizes = {

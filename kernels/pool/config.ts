@@ -1,7 +1,12 @@
-import type { Elem } from "../shared/rows.ts";
+import type { Elem, InputSource } from "../shared/rows.ts";
 
 /** What becomes of a block of tokens. */
 export type PoolKind = "mean" | "max" | "min" | "first" | "last" | "attention";
+
+/** Whether all tokens of a block count, rather than its first or last one. */
+export function readsAll(kind: PoolKind): boolean {
+  return kind !== "first" && kind !== "last";
+}
 
 /** What pooling must know when it is compiled. */
 export interface PoolConfig {
@@ -14,6 +19,8 @@ export interface PoolConfig {
   readonly dim: number;
   /** Invocations that share the tokens of a block: 1 or 8. */
   readonly slices: number;
+  /** Where x is read. */
+  readonly source: InputSource;
 }
 
 /** Invocations of a workgroup. */

@@ -6,7 +6,7 @@ import {
   type Program,
 } from "../../gpu/program.ts";
 import { type Accessor, elementReader, reader, writer } from "../shared/rows.ts";
-import { POOL_THREADS, type PoolConfig } from "./config.ts";
+import { POOL_THREADS, type PoolConfig, readsAll } from "./config.ts";
 import { POOL_FOLDS } from "./folds.ts";
 
 /**
@@ -31,7 +31,7 @@ export function poolBlocks(config: PoolConfig): Program {
   };
   const code = [
     constants({ THREADS: POOL_THREADS, SLICES: slices, LANES: POOL_THREADS / slices }),
-    constants({ C4: Math.ceil(dim / 4), WALKS: kind !== "first" && kind !== "last" }),
+    constants({ C4: Math.ceil(dim / 4), WALKS: readsAll(kind) }),
     declare(bindings, params),
     ...accessors.map((accessor) => accessor.code),
     POOL_FOLDS[kind],
@@ -41,9 +41,9 @@ export function poolBlocks(config: PoolConfig): Program {
   return { label: `pooling (${kind})`, code, bindings, params, subgroups: false };
 }
 
-function accessorsOf({ elem, weightElem, dim }: PoolConfig): Accessor[] {
+function accessorsOf({ elem, weightElem, dim, source }: PoolConfig): Accessor[] {
   return [
-    reader({ name: "x", elem, width: dim }, "buffer"),
+    reader({ name: "x", elem, width: dim }, source),
     ...(weightElem ? [elementReader({ name: "weights", elem: weightElem, width: 1 })] : []),
     writer({ name: "out", elem, width: dim, infinite: true }),
   ];

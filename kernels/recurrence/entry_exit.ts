@@ -24,16 +24,21 @@ fn main(@builtin(workgroup_id) tile: vec3u, @builtin(local_invocation_index) lan
     }
   }
   if INITIAL {
-    // a loop over the rows and a select for each register: a fraction of the text of K loads
-    for (var d = 0u; d < KEYS; d++) {
-      @unroll for (var c = 0u; c < COLS; c++) {
-        let x = load_state(row, d, 4u * (first_col + c * LANES));
-        @unroll for (var i = 0u; i < KEYS; i++) { s[i][c] = select(s[i][c], x, i == d); }
-      }
-      if NORMALIZE {
-        let x = vec4f(get_sums(row * KEYS + d));
-        @unroll for (var i = 0u; i < D4; i++) {
-          z[i] = select(z[i], x, vec4u(4u * i) + vec4u(0u, 1u, 2u, 3u) == vec4u(d));
+    // a loop over four rows and a select for each register: a fraction of the text of K loads
+    for (var step = 0u; step < D4; step++) {
+      @unroll for (var x = 0u; x < 4; x++) {
+        let d = min(4u * step + x, KEYS - 1u);
+        @unroll for (var c = 0u; c < COLS; c++) {
+          let found = load_state(row, d, 4u * (first_col + c * LANES));
+          @unroll for (var i = x; i < KEYS; i += 4) {
+            s[i][c] = select(s[i][c], found, i / 4 == step);
+          }
+        }
+        if NORMALIZE {
+          let found = get_sums(row * KEYS + d);
+          @unroll for (var i = x; i < KEYS; i += 4) {
+            z[i / 4][x] = select(z[i / 4][x], found, i / 4 == step);
+          }
         }
       }
     }
@@ -60,24 +65,28 @@ export const OWN_GATE = /* wgsl */ `
 
 /** The state behind a segment. */
 export const EXIT = /* wgsl */ `
-  for (var d = 0u; d < select(0u, KEYS, FINAL || DECAYS); d++) {
-    let own = vec4u(0u, 1u, 2u, 3u) == vec4u(d % 4u);
-    if FINAL {
-      @unroll for (var c = 0u; c < COLS; c++) {
-        var x = vec4f();
-        @unroll for (var i = 0u; i < KEYS; i++) { x = select(x, s[i][c], i == d); }
-        store_state(row, d, 4u * (first_col + c * LANES), x);
+  for (var step = 0u; step < select(0u, D4, FINAL || DECAYS); step++) {
+    @unroll for (var x = 0u; x < 4; x++) {
+      let d = 4u * step + x;
+      if FINAL {
+        @unroll for (var c = 0u; c < COLS; c++) {
+          var found = vec4f();
+          @unroll for (var i = x; i < KEYS; i += 4) {
+            found = select(found, s[i][c], i / 4 == step);
+          }
+          if d < KEYS { store_state(row, d, 4u * (first_col + c * LANES), found); }
+        }
       }
-    }
-    var sum = vec4f();
-    var decay = vec4f();
-    @unroll for (var i = 0u; i < D4; i++) {
-      sum = select(sum, z[i], i == d / 4u);
-      decay = select(decay, product[i], i == d / 4u);
-    }
-    if writes_rows {
-      if FINAL { put_new_sums(row * KEYS + d, dot(select(vec4f(), sum, own), vec4f(1.0))); }
-      if DECAYS { put_decays(row * KEYS + d, dot(select(vec4f(), decay, own), vec4f(1.0))); }
+      var sum = 0.0;
+      var decay = 0.0;
+      @unroll for (var i = x; i < KEYS; i += 4) {
+        sum = select(sum, z[i / 4][x], i / 4 == step);
+        decay = select(decay, product[i / 4][x], i / 4 == step);
+      }
+      if writes_rows && d < KEYS {
+        if FINAL { put_new_sums(row * KEYS + d, sum); }
+        if DECAYS { put_decays(row * KEYS + d, decay); }
+      }
     }
   }
   if DECAYS {

@@ -27,7 +27,8 @@ export interface HedgehogConfig {
   readonly weights: { readonly elem: Elem; readonly bias: boolean } | null;
 }
 
-const PARAMS: Readonly<Record<string, ParamType>> = {
+/** Run-time parameters. */
+export const HEDGEHOG_PARAMS: Readonly<Record<string, ParamType>> = {
   token0: "u32", // tokens of this launch
   token1: "u32",
   heads: "u32",
@@ -68,13 +69,14 @@ export function hedgehogFeatures({ elem, dim, outputs, weights }: HedgehogConfig
   };
   const code = [
     constants({ STORED, ...sizes, BIAS: bias, UNIT: weights === null }),
-    declare(bindings, PARAMS),
+    declare(bindings, HEDGEHOG_PARAMS),
     ...accessors.map((accessor) => accessor.code),
     ...(weights ? [] : ["fn load_weights(row: u32, c: u32) -> vec4f { return vec4f(); }"]),
     GATE_CODE,
     unroll(MAIN, sizes),
   ].join("\n");
-  return { label: "features of hedgehog", code, bindings, params: PARAMS, subgroups: false };
+  const label = "features of hedgehog";
+  return { label, code, bindings, params: HEDGEHOG_PARAMS, subgroups: false };
 }
 
 const MAIN = /* wgsl */ `

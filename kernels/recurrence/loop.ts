@@ -3,13 +3,13 @@ import { writer } from "../shared/rows.ts";
 import { unroll } from "../unroll.ts";
 import { formCode, GATE_CODE, RECURRENCE_PARAMS, stepCode } from "./config.ts";
 import { blocksMain } from "./blocks.ts";
-import { EXCHANGES } from "./exchange.ts";
 import { featureCode } from "./features.ts";
 import { inputReaders } from "./inputs.ts";
 import { FUNCTIONS, loopMain } from "./loop_main.ts";
 import { rowFunctions } from "./own_rows.ts";
 import type { PassConfig } from "./pass.ts";
 import { storesOf } from "./states.ts";
+import { seriesMain } from "./series.ts";
 
 const OUT_PARAMS = { outFirst: "u32" } as const;
 
@@ -38,7 +38,7 @@ export function columnsOfWorkgroup({ lanes, columns }: LoopTile): number {
 
 /** Loop iterations of an invocation that loads and stores a state, those that end loops included. */
 export function stateIterations({ keyDim }: Pick<LoopConfig, "keyDim">): number {
-  return 2 * (keyDim + 1);
+  return 2 * (Math.ceil(keyDim / 4) + 1);
 }
 
 /** Loop iterations of an invocation per tile of tokens, those that end loops included. */
@@ -78,6 +78,7 @@ export function recurrenceLoop(config: LoopConfig): Program {
     VALUES: valueDim,
     D4: d4,
     K4: 4 * d4, // rows of the state
+    DIM: config.dim,
     R4: Math.ceil(config.dim / 4), // vec4 of a row of q and k
     SUBSTEPS: config.substeps,
     V4: Math.ceil(valueDim / 4),
@@ -106,7 +107,11 @@ export function recurrenceLoop(config: LoopConfig): Program {
     CENTER: config.center,
     DECAYS: config.decays,
   };
-  const main = exchange === "blocks" ? blocksMain(config) : loopMain({ ...config, exchange });
+  const main = config.series
+    ? seriesMain(config)
+    : exchange === "blocks"
+    ? blocksMain(config)
+    : loopMain({ ...config, exchange });
   const code = [
     constants({ ...sizes, ...flags }),
     declare(bindings, params),
@@ -118,10 +123,10 @@ export function recurrenceLoop(config: LoopConfig): Program {
     stepCode(config),
     formCode(config),
     rowFunctions(config),
-    exchange === "blocks" ? "" : EXCHANGES[exchange].memory,
     FUNCTIONS,
     unroll(main, sizes),
   ].join("\n");
-  const label = `recurrence (${outputs ? "loop" : "chunk states"}, ${exchange})`;
+  const walk = config.series ? "series" : outputs ? "loop" : "chunk states";
+  const label = `recurrence (${walk}, ${exchange})`;
   return { label, code, bindings, params, subgroups: exchange !== "workgroup" };
 }

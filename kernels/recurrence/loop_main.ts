@@ -32,7 +32,7 @@ fn kept(s: vec4f, e: f32, value_decay: vec4f) -> vec4f {
 /** Everything a workgroup does, from the state at the entry of its segment to the one behind it. */
 export function loopMain(config: LoopConfig & { exchange: keyof typeof EXCHANGES }): string {
   const { exchange, inputs, writes } = config;
-  const { declare, before, after, own, shared } = EXCHANGES[exchange];
+  const { memory, declare, before, after, own, shared } = EXCHANGES[exchange];
   const { erase } = config;
   const output = outputText(config, {
     ...{ sum: "fma(vec4f(own_weight), v[c], o[r][c])", norm: "(norm[r] + own_weight)" },
@@ -40,6 +40,7 @@ export function loopMain(config: LoopConfig & { exchange: keyof typeof EXCHANGES
   });
   const write = writes ? (erase === "none" ? WRITE : erasedWrite(config, shared.b)) : "";
   return /* wgsl */ `
+${memory}
 ${ENTRY}
 
   for (var first = 0u; first < count; first += TOKENS) {

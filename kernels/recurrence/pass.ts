@@ -12,6 +12,8 @@ export interface LoopPass {
   readonly outputs: boolean;
   /** Whether tokens write to the state; else they only read it. */
   readonly writes: boolean;
+  /** Whether tokens meet by the Taylor series of their scores, and read the state at the entry. */
+  readonly series: boolean;
   /** Whether the weights of a query are shifted to a mean of 1 / keys. */
   readonly center: boolean;
   /** Whether the products of their decays are stored. */

@@ -5,7 +5,7 @@ import {
   type ParamType,
   type Program,
 } from "../../gpu/program.ts";
-import { type Elem, reader, writer } from "../shared/rows.ts";
+import { type Elem, type InputSource, reader, writer } from "../shared/rows.ts";
 import { ANGLES } from "./angles.ts";
 import { placesCode } from "./places.ts";
 import { HIGH_PRODUCT } from "./product.ts";
@@ -31,6 +31,8 @@ export interface RopeConfig {
   readonly sharedPositions: boolean;
   /** Positions of a token. */
   readonly axes: number;
+  /** Where x is read. */
+  readonly source: InputSource;
 }
 
 /** Invocations of a workgroup. */
@@ -69,7 +71,7 @@ export function ropeUnits({ width, rotated, pairing }: RopeConfig): number {
  */
 export function rope(config: RopeConfig): Program {
   const { elem, width, rotated, pairing, positions, sharedPositions, axes } = config;
-  const x = reader({ name: "x", elem, width }, "buffer");
+  const x = reader({ name: "x", elem, width }, config.source);
   const out = writer({ name: "out", elem, width });
   const bindings: Binding[] = [
     { name: "turns", access: "read", type: "array<vec4u>" }, // a row for each channel, or each pair

@@ -5,7 +5,7 @@ import {
   type ParamType,
   type Program,
 } from "../../gpu/program.ts";
-import { type Elem, reader, writer } from "../shared/rows.ts";
+import { type Elem, type InputSource, reader, writer } from "../shared/rows.ts";
 
 /** What gathering must know when it is compiled. */
 export interface GatherConfig {
@@ -15,6 +15,8 @@ export interface GatherConfig {
   readonly dim: number;
   /** Whether heads have indices of their own. */
   readonly byHead: boolean;
+  /** Where x is read. */
+  readonly source: InputSource;
 }
 
 /** Invocations of a workgroup. */
@@ -24,8 +26,8 @@ export const GATHER_THREADS = 128;
  * Copies the tokens that indices name, an invocation for each head and four channels: neighbours copy
  * neighbours. An index that names no token leaves 0.
  */
-export function gatherRows({ elem, dim, byHead }: GatherConfig): Program {
-  const x = reader({ name: "x", elem, width: dim }, "buffer");
+export function gatherRows({ elem, dim, byHead, source }: GatherConfig): Program {
+  const x = reader({ name: "x", elem, width: dim }, source);
   const out = writer({ name: "out", elem, width: dim, infinite: true });
   const bindings: Binding[] = [
     x.binding,

@@ -90,15 +90,18 @@ export function boundInputs(slice: Slice, call: AttentionCall): BoundInputs {
 }
 
 /** Copies the inputs of a call into textures, which every launch binds whole. */
-export function textureInputs(operation: Operation, { tensors }: AttentionCall): BoundInputs {
+export function textureInputs(operation: Operation, { plan, tensors }: AttentionCall): BoundInputs {
   const { q, k, v, additional } = tensors;
-  const inputs = {
-    ...{ q, k, v },
-    ...(additional && { additionalKeys: additional.keys, additionalValues: additional.values }),
+  const ranges = plan.tokens.copied;
+  const resources = {
+    q: texture(operation, q),
+    k: texture(operation, k, { ranges }),
+    v: texture(operation, v, { ranges }),
+    ...(additional && {
+      additionalKeys: texture(operation, additional.keys),
+      additionalValues: texture(operation, additional.values),
+    }),
   };
-  const resources = Object.fromEntries(
-    Object.entries(inputs).map(([name, tensor]) => [name, texture(operation, tensor)]),
-  );
   return { resources, params: NO_FIRST_ROWS };
 }
 
@@ -111,14 +114,20 @@ export const NO_FIRST_ROWS = {
   additionalValuesFirst: 0,
 };
 
-/** Copies a tensor into a texture, its last axis as rows. */
+/** Copies a tensor, or ranges of its rows one behind the other, into a texture; its last axis by default. */
 export function texture(
   operation: Operation,
   tensor: Tensor,
-  width: number = tensor.shape[tensor.shape.length - 1],
+  { width = tensor.shape[tensor.shape.length - 1], ranges }: {
+    readonly width?: number;
+    readonly ranges?: readonly Range[] | undefined;
+  } = {},
 ): GPUTextureView {
   const { format, elements } = texelsOf(tensor.dtype === "f16" ? "f16" : "f32", width);
-  return operation.texture(tensor.buffer, tensor.size / elements, format);
+  const texels = width / elements;
+  const rows = ranges ?? [[0, tensor.size / width]];
+  const runs = rows.map(([first, end]) => [first * texels, (end - first) * texels] as const);
+  return operation.texture(tensor.buffer, runs, format);
 }
 
 /** Binds the bias of a slice and the sinks. */

@@ -37,5 +37,6 @@ function bandWord(band: Band | null): string {
 function keysWords(keys: KeyLayout): string | null {
   if (keys.kind === "row") return null;
   if (keys.kind === "blocks") return `blocks of ${keys.queryBlock}`;
-  return keys.kind === "cache" ? `cache in ${keys.layout}` : keys.kind;
+  if (keys.kind !== "cache") return keys.kind;
+  return `cache in ${keys.named ? "named " : ""}${keys.layout}`;
 }

@@ -79,14 +79,35 @@ export interface CacheKeys {
   readonly lengthHeads: number;
   /** Rows of a batch entry in the table. */
   readonly tableHeads: number;
+  /** The pages that a table names which was uploaded, or null. */
+  readonly named: NamedPages | null;
+}
+
+/** Pages that a table names. */
+export interface NamedPages {
+  /** Each once, in ascending order. */
+  readonly pages: readonly number[];
+  /** The table. */
+  readonly table: Int32Array;
 }
 
 /** Where the keys that a query may see are, validated. */
 export type KeyLayout = RowKeys | BlockKeys | PackedKeys | CacheKeys;
 
+/** The pages that a table names. */
+export function namedPages(table: Int32Array): NamedPages {
+  return { pages: [...new Set(table)].sort((a, b) => a - b), table };
+}
+
 /** Keys of the pages that all batch entries share, or null where there are none. */
 export function pooledKeys(keys: KeyLayout): number | null {
   return keys.kind === "cache" && keys.layout === "pages" ? keys.pages * keys.pageSize : null;
+}
+
+/** The same of the pages that are named, where it is known which. */
+export function namedKeys(keys: KeyLayout): number | null {
+  if (keys.kind !== "cache" || keys.named === null) return pooledKeys(keys);
+  return keys.named.pages.length * keys.pageSize;
 }
 
 /** Keys in a row. */
@@ -220,7 +241,9 @@ function checkCache(
   if (keyIndices) checkHost(action, { keyIndices }, { least: 0, end: kvLen });
   if (kvLengths) checkHost(action, { kvLengths }, { least: 0, end: capacity + 1 });
   const lengthHeads = kvLengths ? headsOf("kvLengths", kvLengths, [], given) : 0;
-  return { kind: "cache", layout, pageSize, pages, capacity, lengthHeads, tableHeads };
+  const table = pageTable && hostCopyOf(pageTable);
+  const named = table ? namedPages(table) : null;
+  return { kind: "cache", layout, pageSize, pages, capacity, lengthHeads, tableHeads, named };
 }
 
 /** Checks `[B, …]` or `[B, H, …]`, and returns H. */

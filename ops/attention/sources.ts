@@ -2,7 +2,7 @@ import { TEXTURE_WIDTH } from "../../gpu/program.ts";
 import { aligned, type InputSource } from "../../kernels/shared/rows.ts";
 import { defaultsOf } from "../defaults.ts";
 import { FEW_ROWS } from "./class.ts";
-import { pooledKeys } from "./key_layout.ts";
+import { namedKeys } from "./key_layout.ts";
 import { boundKeys } from "./parts.ts";
 import type { AttentionProblem } from "./problem.ts";
 import type { PlanDevice } from "./schedule.ts";
@@ -11,7 +11,7 @@ import { keysOfBinding } from "./tokens.ts";
 /** Where a problem and a device let kernels read q, k and v, the faster one first. */
 export function attentionSources(problem: AttentionProblem, device: PlanDevice): InputSource[] {
   const { batch, qLen, heads, kvLen, kvHeads, headDim, valueDim, additional } = problem;
-  const stored = pooledKeys(problem.keys) ?? batch * Math.max(kvLen, additional?.count ?? 0);
+  const stored = namedKeys(problem.keys) ?? batch * Math.max(kvLen, additional?.count ?? 0);
   const rows = Math.max(batch * qLen * heads, stored * kvHeads);
   const found = inputSources(
     { rows, widths: [headDim, valueDim], copyable: problem.copyable },
@@ -32,7 +32,7 @@ function fitsOneBinding(problem: AttentionProblem, { limits }: PlanDevice): bool
 function walksFew({ keys, batch, qLen, kvLen }: AttentionProblem): boolean {
   if (keys.kind !== "cache" || qLen > FEW_ROWS) return false;
   const { capacity, tableHeads } = keys;
-  return FEW_KEYS * batch * capacity * tableHeads <= (pooledKeys(keys) ?? batch * kvLen);
+  return FEW_KEYS * batch * capacity * tableHeads <= (namedKeys(keys) ?? batch * kvLen);
 }
 
 /** Stored keys for each that is walked from which all of them are not copied. */

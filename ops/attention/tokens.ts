@@ -33,6 +33,8 @@ export interface TokenPlan {
   keys(slice: Slice): Range;
   /** The rows of k and v that every launch binds, where they are not those of its keys. */
   readonly rows?: Range;
+  /** The rows of k and v that are copied into textures, one range behind the other, where not all are. */
+  readonly copied?: readonly Range[];
   /** The additional keys of a slice. */
   additional(slice: Slice): Range;
   /** Pairs of a query and a key that a slice multiplies, for each head and batch entry. */

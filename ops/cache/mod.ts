@@ -8,6 +8,7 @@ import { keepTokens } from "../../kernels/cache/keep.ts";
 import { lengthen } from "../../kernels/cache/lengthen.ts";
 import { launchItems } from "../launch_items.ts";
 import { once } from "../once.ts";
+import { tokenTextures } from "../token_textures.ts";
 import {
   type AppendOptions,
   appendProblem,
@@ -73,13 +74,16 @@ function append(cache: KvCache, k: Tensor, v: Tensor, options: AppendOptions): v
   record(gpu, "appendToCache", (operation) => {
     const sides = [[k, cache.k, headDim], [v, cache.v, valueDim]] as const;
     for (const [given, into, width] of sides) {
+      const textures = tokenTextures(operation, gpu, { given: { tensor: given, width } });
+      const source = textures.given ? "texture" : "buffer";
       launchItems(operation, gpu.limits, vectorsOf(batch * tokens * heads, width), {
-        program: programs.append({ elem, width, paged: pageTable !== undefined, ring }),
+        program: programs.append({ elem, width, paged: pageTable !== undefined, ring, source }),
         resources: {
           given: { buffer: given.buffer },
           cache: { buffer: into.buffer },
           lengths: { buffer: lengths.buffer },
           ...(pageTable && { table: { buffer: pageTable.buffer } }),
+          ...textures,
         },
         params: {
           ...{ tokens, heads, capacity, sinks, pageSize, pages, givenFirst: 0, cacheFirst: 0 },

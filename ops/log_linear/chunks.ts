@@ -16,6 +16,8 @@ import type { TiledLogLinear } from "./schedule.ts";
 export interface LogLinearRound {
   readonly schedule: TiledLogLinear;
   readonly pieces: readonly Piece[];
+  /** Copies of inputs, where those are read faster. */
+  readonly textures: Readonly<Record<string, GPUTextureView>>;
   readonly found: GPUBuffer | null;
   readonly left: GPUBuffer | null;
 }
@@ -33,12 +35,13 @@ const programs = {
 export function launchChunks(
   operation: Operation,
   call: LogLinearCall,
-  { schedule, pieces, found, left }: LogLinearRound,
+  { schedule, pieces, textures, found, left }: LogLinearRound,
 ): void {
   const { keyDim, valueDim, levels, inputs, resumed, valueFirst, qHeads, heads } = call.problem;
   const { exchange, lanes, rows, columns } = schedule;
   const config = { keyDim, valueDim, levels, inputs, resumed };
-  const tiled = { ...config, exchange, lanes, rows, columns };
+  const source = Object.keys(textures).length > 0 ? "texture" : "buffer";
+  const tiled = { ...config, exchange, lanes, rows, columns, source } as const;
   const chunkSize = chunkSizeOf(schedule);
   const tables = tablesOf(pieces, chunkSize);
   const outHeads = Math.max(qHeads, heads);
@@ -69,7 +72,7 @@ export function launchChunks(
   }
   launch(tables.chunks, {
     program: programs.states(tiled),
-    resources: {},
+    resources: textures,
     grid: [Math.ceil(keyDim / (4 * lanes)) * tiles, heads],
   });
   launch(tables.whole, {
@@ -77,16 +80,9 @@ export function launchChunks(
     resources: {},
     grid: items(keyDim * vectors),
   });
-  launch(tables.chunks, {
-    program: programs.scores(tiled),
-    resources: { scores },
-    grid: [1, outHeads],
-  });
-  launch(tables.chunks, {
-    program: programs.outputs(tiled),
-    resources: { scores },
-    grid: [tiles, outHeads],
-  });
+  const resources = { scores, ...textures };
+  launch(tables.chunks, { program: programs.scores(tiled), resources, grid: [1, outHeads] });
+  launch(tables.chunks, { program: programs.outputs(tiled), resources, grid: [tiles, outHeads] });
   if (left) {
     launch(tables.ends, {
       program: programs.final({ ...config, chunkSize, valueFirst }),

@@ -6,6 +6,7 @@ import { LOG_LINEAR_STEP_COLUMNS, logLinearStep } from "../../kernels/log_linear
 import { launchItems } from "../launch_items.ts";
 import { once } from "../once.ts";
 import { sequencesOf } from "../segments.ts";
+import { tokenTextures } from "../token_textures.ts";
 import { launchChunks } from "./chunks.ts";
 import type { Piece } from "./plan.ts";
 import type { LogLinearProblem } from "./problem.ts";
@@ -26,15 +27,28 @@ export function launchLogLinear(operation: Operation, call: LogLinearCall): void
   const carried = final?.s ??
     (walks || rounds.length > 1 ? operation.scratch(Math.max(16, bytes)).buffer : null);
   if (initial && carried && initial.s !== carried) operation.copy(initial.s, carried, bytes);
+  const textures = walks ? {} : inputTextures(operation, call);
   rounds.forEach((pieces, i) => {
     if (schedule.kind === "tiled") {
       const found = initial || i > 0 ? carried ?? initial?.s ?? null : null;
-      launchChunks(operation, call, { schedule, pieces, found, left: carried });
+      launchChunks(operation, call, { schedule, pieces, textures, found, left: carried });
     } else if (carried) {
       launchWalk(operation, call, pieces, carried);
     }
   });
   if (final) launchCount(operation, call, final.t);
+}
+
+/** Copies q, k and v into textures, where a driver reads those faster. */
+function inputTextures(
+  operation: Operation,
+  { problem: { keyDim, valueDim }, tensors: { q, k, v }, device }: LogLinearCall,
+): Record<string, GPUTextureView> {
+  return tokenTextures(operation, device, {
+    q: { tensor: q, width: keyDim },
+    k: { tensor: k, width: keyDim },
+    v: { tensor: v, width: valueDim },
+  });
 }
 
 function stateBytes({ bounds, heads, levels, keyDim, valueDim }: LogLinearProblem): number {
@@ -70,7 +84,7 @@ function launchWalk(
 /** Records how many tokens each sequence has had. */
 function launchCount(
   operation: Operation,
-  { problem: { bounds, resumed }, initial, limits }: LogLinearCall,
+  { problem: { bounds, resumed }, initial, device: { limits } }: LogLinearCall,
   counts: GPUBuffer,
 ): void {
   const sequences = sequencesOf(bounds);

@@ -144,7 +144,7 @@ function run<T extends "f32" | "f16">(
       ...{ problem, plan, tensors, out },
       initial: buffers(initialState),
       final: buffers(inPlace ? initialState : finalState),
-      limits: gpu.limits,
+      device: gpu,
     });
     return { out, ...(finalState && { finalState }) };
   });

@@ -1,9 +1,9 @@
-import type { GpuLimits } from "../../gpu/limits.ts";
 import type { Program } from "../../gpu/program.ts";
-import type { BufferRange, Operation } from "../../gpu/recorder.ts";
+import type { Operation } from "../../gpu/recorder.ts";
 import type { Tensor } from "../../gpu/tensor.ts";
 import { inputWidth } from "../../kernels/log_linear/inputs.ts";
-import { type Bound, boundRows } from "../attention/bind.ts";
+import { type Bound, boundRows, type Resources } from "../attention/bind.ts";
+import type { PlanDevice } from "../attention/schedule.ts";
 import { groupsOf, hullOf, type Segment } from "../segments.ts";
 import { type LogLinearPlan, type Piece, tokensOfBinding } from "./plan.ts";
 import type { LogLinearProblem, LogLinearTensors } from "./problem.ts";
@@ -22,7 +22,7 @@ export interface LogLinearCall {
   readonly out: Tensor;
   readonly initial: StateBuffers | null;
   readonly final: StateBuffers | null;
-  readonly limits: GpuLimits;
+  readonly device: Pick<PlanDevice, "adapter" | "limits">;
 }
 
 /** A row of a table of pieces. */
@@ -35,10 +35,10 @@ export interface TableRow {
   readonly reach: Segment;
 }
 
-/** What a launch for each row of a table runs, and its workgroups on x and y. */
+/** What a launch for each row of a table runs and binds beside tokens, and its workgroups on x and y. */
 export interface RowsLaunch {
   readonly program: Program;
-  readonly resources: Readonly<Record<string, BufferRange>>;
+  readonly resources: Readonly<Resources>;
   readonly params: Readonly<Record<string, number>>;
   readonly grid: readonly [number, number];
 }
@@ -60,7 +60,7 @@ export function launchRows(
   rows: readonly TableRow[],
   { program, resources, params, grid }: RowsLaunch,
 ): void {
-  const { problem, limits, initial } = call;
+  const { problem, device: { limits }, initial } = call;
   const { qHeads, kHeads, heads, scale } = problem;
   const pieces = operation.table(tableOf(rows));
   const reaches = rows.map(({ reach }) => reach);
@@ -71,9 +71,10 @@ export function launchRows(
     operation.launch({
       program,
       resources: {
-        ...{ pieces, ...resources },
+        pieces,
         ...(initial && { counts: { buffer: initial.t } }),
         ...Object.fromEntries(bound.map(([name, { resource }]) => [name, resource])),
+        ...resources,
       },
       params: {
         ...{ piece0: first, qHeads, kHeads, heads, scale, ...params },
@@ -86,7 +87,7 @@ export function launchRows(
 
 /** Binds the tokens that a launch reads and writes. */
 function boundTo(
-  { problem, tensors, out, limits }: LogLinearCall,
+  { problem, tensors, out, device: { limits } }: LogLinearCall,
   { bindings }: Program,
   [first, end]: readonly [number, number],
 ): Record<string, Bound> {

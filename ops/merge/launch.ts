@@ -5,6 +5,7 @@ import { MERGE_THREADS } from "../../kernels/attention/merge.ts";
 import { mergePair, type MergeSide } from "../../kernels/attention/merge_pair.ts";
 import { boundRows } from "../attention/bind.ts";
 import { once } from "../once.ts";
+import { tokenTextures } from "../token_textures.ts";
 import type { MergePart, MergeProblem } from "./problem.ts";
 
 const mergePrograms = once(mergePair);
@@ -30,8 +31,14 @@ export function launchPair(pair: Pair, { operation, gpu, problem }: MergeCall): 
   const { rows, heads, valueDim, rule, renormalize } = problem;
   const { limits } = gpu;
   const alignment = { alignment: limits.minStorageBufferOffsetAlignment };
+  const textures = tokenTextures(operation, gpu, {
+    one: { tensor: one.out, width: valueDim },
+    other: { tensor: other.out, width: valueDim },
+  });
   const program = mergePrograms({
-    ...{ one: sideOf(one), other: sideOf(other), outElem: elemOf(merged.out) },
+    one: sideOf(one, textures.one),
+    other: sideOf(other, textures.other),
+    outElem: elemOf(merged.out),
     ...{ valueDim, rule, renormalize },
   });
   const columns = Math.ceil(valueDim / 4);
@@ -50,7 +57,7 @@ export function launchPair(pair: Pair, { operation, gpu, problem }: MergeCall): 
     operation.launch({
       program,
       resources: {
-        ...{ one: a.resource, other: b.resource, out: out.resource },
+        ...{ one: a.resource, other: b.resource, out: out.resource, ...textures },
         ...Object.fromEntries(numbers.map(([name, { resource }]) => [name, resource])),
         ...perHead(pair),
       },
@@ -71,8 +78,12 @@ export function launchPair(pair: Pair, { operation, gpu, problem }: MergeCall): 
   }
 }
 
-function sideOf({ out, coefficient }: MergePart): MergeSide {
-  return { elem: elemOf(out), coefficient: coefficient.source };
+function sideOf({ out, coefficient }: MergePart, texture: GPUTextureView | undefined): MergeSide {
+  return {
+    elem: elemOf(out),
+    source: texture ? "texture" : "buffer",
+    coefficient: coefficient.source,
+  };
 }
 
 function elemOf({ dtype }: Tensor): "f32" | "f16" {

@@ -3,12 +3,13 @@ import { recall } from "../../gpu/recall.ts";
 import type { BufferRange, Operation } from "../../gpu/recorder.ts";
 import { record } from "../../gpu/runtime.ts";
 import type { Tensor } from "../../gpu/tensor.ts";
-import { POOL_THREADS } from "../../kernels/pool/config.ts";
+import { POOL_THREADS, readsAll } from "../../kernels/pool/config.ts";
 import { poolBlocks } from "../../kernels/pool/tokens.ts";
 import { boundRows } from "../attention/bind.ts";
 import { launchItems } from "../launch_items.ts";
 import { once } from "../once.ts";
 import { hullOf, tableOf } from "../segments.ts";
+import { tokenTextures } from "../token_textures.ts";
 import { planPool } from "./plan.ts";
 import { type PoolOptions, type PoolProblem, poolProblem } from "./problem.ts";
 
@@ -58,8 +59,10 @@ function run<T extends "f32" | "f16">(x: Tensor<T>, options: PoolOptions): Tenso
     const out = gpu.empty([batch, perEntry, heads, dim], x.dtype);
     const { weights } = options;
     const table = operation.table(tableOf(blocks));
+    const read = readsAll(problem.kind) ? { x: { tensor: x, width: dim } } : {};
+    const textures = tokenTextures(operation, gpu, read);
     for (const group of plan.groups) {
-      launchGroup(operation, gpu, { problem, slices: plan.slices, group, table }, {
+      launchGroup(operation, gpu, { problem, slices: plan.slices, group, table, textures }, {
         ...{ x, out },
         ...(weights && { weights }),
       });
@@ -74,13 +77,15 @@ interface BlockGroup {
   readonly slices: number;
   readonly group: readonly [number, number];
   readonly table: BufferRange;
+  /** A copy of x, where that is read faster. */
+  readonly textures: Readonly<Record<string, GPUTextureView>>;
 }
 
 /** Records a group of blocks. */
 function launchGroup(
   operation: Operation,
   { limits }: Gpu,
-  { problem, slices, group: [first, end], table }: BlockGroup,
+  { problem, slices, group: [first, end], table, textures }: BlockGroup,
   { x, out, weights }: { readonly x: Tensor; readonly out: Tensor; readonly weights?: Tensor },
 ): void {
   const { kind, elem, weightElem, heads, dim } = problem;
@@ -95,10 +100,14 @@ function launchGroup(
   const columns = heads * Math.ceil(dim / 4);
   const items = { first: first * columns, end: end * columns, threads: POOL_THREADS / slices };
   launchItems(operation, limits, items, {
-    program: programOf({ kind, elem, weightElem, dim, slices }),
+    program: programOf({
+      ...{ kind, elem, weightElem, dim, slices },
+      source: textures.x ? "texture" : "buffer",
+    }),
     resources: {
       blocks: table,
       ...Object.fromEntries(bound.map(([name, { resource }]) => [name, resource])),
+      ...textures,
     },
     params: {
       heads,

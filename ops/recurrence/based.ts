@@ -62,7 +62,8 @@ function family(q: Tensor, given: number | undefined): RecurrenceCase {
  * o_t = Σ_{j<=t} w_tj v_j / (Σ_{j<=t} w_tj + eps), w_tj = 1 + s + s²/2 of s = scale · q_t·k_j. The state
  * is the record `{ s, z }` over the features 1, √scale·x_i, scale·x_i²/√2 and scale·x_i x_j for i < j,
  * in this order, at most 256 of them (K up to 21; the paper has 16). Features live in registers: no
- * tensor of them is made. Heads are grouped as in `recurrence`.
+ * tensor of them is made. In chunks outputs need none: weights of a chunk's own tokens come from their
+ * scores, and the state that it finds is only read. Heads are grouped as in `recurrence`.
  *
  * @typeParam T storage of q, k and v
  * @param q `[B, T, HQ, K]`

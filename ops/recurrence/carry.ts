@@ -60,6 +60,7 @@ export function launchChunkStates(
     writes: true,
     center: false,
     identity: false,
+    series: false,
   };
   launchPass(operation, call, textures, segments, pass, {
     state: local.s,

@@ -175,6 +175,7 @@ function launchQueries(
       writes: false,
       center,
       identity: false,
+      series: false,
     },
   };
   // chunks of a batch read its one state

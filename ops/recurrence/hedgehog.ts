@@ -9,11 +9,14 @@ import {
   type HedgehogConfig,
   hedgehogFeatures,
 } from "../../kernels/recurrence/hedgehog.ts";
+import { HEDGEHOG_LANES, hedgehogByLanes } from "../../kernels/recurrence/hedgehog_lanes.ts";
+import { aligned } from "../../kernels/shared/rows.ts";
 import { boundRows } from "../attention/bind.ts";
 import { checkElem } from "../attention/sizes.ts";
 import { lent } from "../lent.ts";
 import { once } from "../once.ts";
 import { checkDims, checkDType, checkShared, checkTensors } from "../tensors.ts";
+import { tokenTextures } from "../token_textures.ts";
 import { checkRows } from "./checks.ts";
 
 /** The features of queries and keys that a call needs, validated. */
@@ -104,7 +107,7 @@ function checkBytes(
   );
 }
 
-const programs = once(hedgehogFeatures);
+const programs = { rows: once(hedgehogFeatures), lanes: once(hedgehogByLanes) };
 
 /** Records φ of queries and keys, `[B, T, HQ, 2F]` and `[B, T, HK, 2F]`, in lent tensors. */
 export function launchHedgehog<T extends "f32" | "f16">(
@@ -142,6 +145,12 @@ function launchSide<T extends "f32" | "f16">(
   const alignment = { alignment: gpu.limits.minStorageBufferOffsetAlignment };
   const matrixRows = [matrix0 * outputs, (matrix0 + matrices) * outputs] as const;
   const bound = weights && boundRows(weights, matrixRows, weights.shape.at(-1) ?? 0, alignment);
+  const textures = sideTextures(operation, gpu, config, { x, weights });
+  const size = gpu.features.subgroups?.size ?? 1;
+  const lanes = size <= HEDGEHOG_LANES ? size : 1;
+  const [program, tokens] = textures.x
+    ? [programs.lanes({ ...config, lanes }), HEDGEHOG_LANES]
+    : [programs.rows(config), HEDGEHOG_TOKENS];
   const rowBytes = Math.max(dim, width) * elementBytes(x.dtype);
   const step = tokensOfLaunch(rowBytes, heads, gpu.limits);
   for (let token0 = 0; token0 < batch * length; token0 += step) {
@@ -150,19 +159,34 @@ function launchSide<T extends "f32" | "f16">(
       boundRows(rows.tensor, [token0 * heads, token1 * heads], rows.width, alignment)
     );
     operation.launch({
-      program: programs(config),
+      program,
       resources: {
         ...{ x: from.resource, features: to.resource },
         ...(bound && { weights: bound.resource }),
+        ...textures,
       },
       params: {
         ...{ token0, token1, heads, matrices, matrix0 },
         ...{ xFirst: from.first, featuresFirst: to.first, weightsFirst: bound?.first ?? 0 },
       },
-      grid: [Math.ceil((token1 - token0) / HEDGEHOG_TOKENS), heads, 1],
+      grid: [Math.ceil((token1 - token0) / tokens), heads, 1],
     });
   }
   return features;
+}
+
+/** Copies rows and weights into textures, where a driver reads those faster and rows are whole vec4s. */
+function sideTextures(
+  operation: Operation,
+  gpu: Gpu,
+  { dim, outputs }: HedgehogConfig,
+  { x, weights }: Pick<Side<"f32" | "f16">, "x" | "weights">,
+): Record<string, GPUTextureView> {
+  if (!aligned(dim) || !aligned(outputs)) return {};
+  return tokenTextures(operation, gpu, {
+    x: { tensor: x, width: dim },
+    ...(weights && { weights: { tensor: weights, width: weights.shape.at(-1) ?? 0 } }),
+  });
 }
 
 /** Tokens whose rows a binding holds, whatever it is aligned to, and a grid reaches. */

@@ -35,7 +35,7 @@ function textureState(
   if (schedule.kind !== "step" || schedule.source === "buffer" || !state) return {};
   const { bounds, heads, keyDim, valueDim } = problem;
   const texels = (bounds.length - 1) * heads * keyDim * valueDim / 4;
-  return { initialState: operation.texture(state, texels, "rgba32float") };
+  return { initialState: operation.texture(state, [[0, texels]], "rgba32float") };
 }
 
 /** The chunks of a round: what each adds, what each finds, what each gives. */
@@ -60,6 +60,7 @@ function launchChunks(
     writes: true,
     center: false,
     identity: false,
+    series: problem.featureMap === "taylor2",
   };
   launchPass(operation, own, inputs, segments, pass, found);
 }
@@ -86,6 +87,7 @@ function launchWalk(
     writes: true,
     center: false,
     identity: false,
+    series: false,
   };
   launchPass(operation, call, inputs, segments, pass, states);
 }

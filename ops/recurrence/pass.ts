@@ -16,6 +16,7 @@ import { columnsOfWorkgroup, recurrenceLoop } from "../../kernels/recurrence/loo
 import { NAIVE_THREADS, naiveRecurrence } from "../../kernels/recurrence/naive.ts";
 import { recurrenceStep } from "../../kernels/recurrence/step.ts";
 import type { LoopPass } from "../../kernels/recurrence/pass.ts";
+import { seriesTile } from "../../kernels/recurrence/series.ts";
 import { aligned } from "../../kernels/shared/rows.ts";
 import { type Bound, boundRows, texture } from "../attention/bind.ts";
 import { once } from "../once.ts";
@@ -181,7 +182,8 @@ function programOf(
     const { exchange, lanes, source: stateSource } = schedule;
     return programs.step({ ...plain, exchange, lanes, stateSource });
   }
-  const { exchange, lanes, columns, tokens } = schedule;
+  const tile = pass.series ? seriesTile(schedule, valueDim) : schedule;
+  const { exchange, lanes, columns, tokens } = tile;
   return programs.loop({ ...config, ...pass, ...{ exchange, lanes, columns, tokens } });
 }
 

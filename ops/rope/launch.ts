@@ -5,9 +5,11 @@ import type { Tensor } from "../../gpu/tensor.ts";
 import { rope, ROPE_HEADS, ROPE_THREADS, ropeUnits } from "../../kernels/rope/rope.ts";
 import { ropeTurns, TURNS_THREADS } from "../../kernels/rope/turns.ts";
 import { type Bound, boundRows } from "../attention/bind.ts";
+import type { PlanDevice } from "../attention/schedule.ts";
 import { launchItems } from "../launch_items.ts";
 import { once } from "../once.ts";
 import { rowsOfBinding } from "../rows_of_binding.ts";
+import { tokenTextures } from "../token_textures.ts";
 import type { RopeProblem } from "./problem.ts";
 import { turnFactor, turnsTable, wantedTable } from "./table.ts";
 
@@ -20,7 +22,7 @@ export interface RopeLaunch {
     readonly positions: Tensor | undefined;
     readonly frequencies: Tensor | undefined;
   };
-  readonly limits: GpuLimits;
+  readonly device: Pick<PlanDevice, "adapter" | "limits">;
 }
 
 const programs = { rope: once(rope), turns: once(ropeTurns) };
@@ -45,13 +47,15 @@ export function tokensOfBinding(problem: RopeProblem, limits: GpuLimits): number
 
 /** Records a checked call: an invocation for each token, four channels and eight heads. */
 export function launchRope(operation: Operation, call: RopeLaunch, tokens: number): void {
-  const { problem, limits } = call;
+  const { problem, tensors, device } = call;
   const { batch, grid, heads, headDim, elem, pairing, positions, sections, offset } = problem;
+  const textures = tokenTextures(operation, device, { x: { tensor: tensors.x, width: headDim } });
   const config = {
     ...{ elem, width: headDim, pairing, positions, axes: sections.length },
     rotated: sections.reduce((sum, size) => sum + size, 0),
     sharedPositions: problem.sharedPositions,
-  };
+    source: textures.x ? "texture" : "buffer",
+  } as const;
   const [, sizeY = 1, sizeZ = 1] = sections.length === 1 ? [] : grid;
   const [offsetX, offsetY = 0, offsetZ = 0] = offset;
   const turns = turnsOf(operation, call);
@@ -62,11 +66,12 @@ export function launchRope(operation: Operation, call: RopeLaunch, tokens: numbe
     const bound = boundTo(call, first, end);
     const named = Object.entries(bound);
     const range = { first: first * items, end: end * items, threads: ROPE_THREADS };
-    launchItems(operation, limits, range, {
+    launchItems(operation, device.limits, range, {
       program: programs.rope(config),
       resources: {
         turns,
         ...Object.fromEntries(named.map(([name, { resource }]) => [name, resource])),
+        ...textures,
       },
       params: {
         ...{ length: volume(grid), heads, sizeY, sizeZ, offsetX, offsetY, offsetZ },
@@ -79,7 +84,7 @@ export function launchRope(operation: Operation, call: RopeLaunch, tokens: numbe
 
 /** What a range of tokens binds. */
 function boundTo(
-  { problem, tensors, limits }: RopeLaunch,
+  { problem, tensors, device: { limits } }: RopeLaunch,
   first: number,
   end: number,
 ): Record<string, Bound> {
@@ -99,7 +104,7 @@ function boundTo(
 }
 
 /** The table of turns: from the host, or made of frequencies on the device. */
-function turnsOf(operation: Operation, { problem, tensors, limits }: RopeLaunch): BufferRange {
+function turnsOf(operation: Operation, { problem, tensors, device }: RopeLaunch): BufferRange {
   const { frequencies } = tensors;
   if (frequencies === undefined) {
     const { sections, interleaved, base, pairing, scaling } = problem;
@@ -107,7 +112,8 @@ function turnsOf(operation: Operation, { problem, tensors, limits }: RopeLaunch)
   }
   const rows = wantedTable(problem);
   const turns = operation.scratch(rows.byteLength);
-  launchItems(operation, limits, { first: 0, end: rows.length / 4, threads: TURNS_THREADS }, {
+  const items = { first: 0, end: rows.length / 4, threads: TURNS_THREADS };
+  launchItems(operation, device.limits, items, {
     program: programs.turns({}),
     resources: {
       ...{ wanted: operation.table(rows), frequencies: { buffer: frequencies.buffer }, turns },

@@ -66,7 +66,7 @@ function run<E extends "f32" | "f16">(x: Tensor<E>, options: RopeOptions): Tenso
   return record(gpu, "rope", (operation) => {
     const out = gpu.empty(x.shape, x.dtype);
     const tensors = { x, out, positions, frequencies };
-    launchRope(operation, { problem, tensors, limits: gpu.limits }, tokens);
+    launchRope(operation, { problem, tensors, device: gpu }, tokens);
     return out;
   });
 }

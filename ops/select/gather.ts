@@ -4,7 +4,14 @@ import { recall } from "../../gpu/recall.ts";
 import { record } from "../../gpu/runtime.ts";
 import type { Tensor } from "../../gpu/tensor.ts";
 import { checkTensors } from "../tensors.ts";
-import { boundIndices, entriesOfLaunch, launchInverse, launchMove, moveProblem } from "./move.ts";
+import {
+  boundIndices,
+  entriesOfLaunch,
+  launchInverse,
+  launchMove,
+  moveProblem,
+  moveTextures,
+} from "./move.ts";
 
 /** Options of {@linkcode scatterTokens}. */
 export interface ScatterOptions {
@@ -50,10 +57,12 @@ function gather<T extends "f32" | "f16">(x: Tensor<T>, indices: Tensor<"i32">): 
   const step = entriesOfLaunch(action, problem, gpu.limits);
   return record(gpu, "gatherTokens", (operation) => {
     const out = gpu.empty([problem.batch, places, problem.heads, problem.dim], x.dtype);
+    const textures = moveTextures(operation, gpu, problem, x);
     for (let entry = 0; entry < problem.batch; entry += step) {
       const entries = [entry, Math.min(problem.batch, entry + step)] as const;
       const { resource, first } = boundIndices(indices, problem.to * problem.inner, entries, gpu);
-      launchMove(operation, gpu, { problem, entries, indices: resource, first }, { x, out });
+      const move = { problem, entries, indices: resource, first, textures };
+      launchMove(operation, gpu, move, { x, out });
     }
     return out;
   });
@@ -118,12 +127,14 @@ function scatter<T extends "f32" | "f16">(
   const step = entriesOfLaunch(action, problem, gpu.limits);
   return record(gpu, "scatterTokens", (operation) => {
     const out = gpu.empty([batch, length, heads, dim], x.dtype);
+    const textures = moveTextures(operation, gpu, problem, x);
     for (let entry = 0; entry < batch; entry += step) {
       const entries = [entry, Math.min(batch, entry + step)] as const;
       const inverse = operation.scratch(Math.max(16, 4 * (entries[1] - entry) * length * inner));
       const first = entry * length * inner;
       launchInverse(operation, gpu, { problem, entries, indices, inverse });
-      launchMove(operation, gpu, { problem, entries, indices: inverse, first }, { x, out });
+      const move = { problem, entries, indices: inverse, first, textures };
+      launchMove(operation, gpu, move, { x, out });
     }
     return out;
   });

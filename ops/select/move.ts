@@ -9,6 +9,7 @@ import { type Bound, boundRows } from "../attention/bind.ts";
 import { launchItems } from "../launch_items.ts";
 import { once } from "../once.ts";
 import { rowsOfBinding } from "../rows_of_binding.ts";
+import { tokenTextures } from "../token_textures.ts";
 import { checkDType, checkRank } from "../tensors.ts";
 
 /** What moves, validated; no tensors and no GPU. */
@@ -59,6 +60,16 @@ export function entriesOfLaunch(
   );
 }
 
+/** Copies x into a texture where that pays: it must not have more tokens than are read of it. */
+export function moveTextures(
+  operation: Operation,
+  gpu: Gpu,
+  { from, to, dim }: MoveProblem,
+  x: Tensor,
+): Record<string, GPUTextureView> {
+  return tokenTextures(operation, gpu, to < from ? {} : { x: { tensor: x, width: dim } });
+}
+
 /** Some batch entries of a call. */
 export interface Move {
   readonly problem: MoveProblem;
@@ -66,13 +77,15 @@ export interface Move {
   /** For each token of the result one of x, and the number of the first that is bound. */
   readonly indices: BufferRange;
   readonly first: number;
+  /** A copy of x, where that is read faster. */
+  readonly textures: Readonly<Record<string, GPUTextureView>>;
 }
 
 /** Records the copies of the tokens that indices name. */
 export function launchMove(
   operation: Operation,
   { limits }: Gpu,
-  { problem, entries: [entry, end], indices, first }: Move,
+  { problem, entries: [entry, end], indices, first, textures }: Move,
   tensors: { readonly x: Tensor; readonly out: Tensor },
 ): void {
   const { elem, dim, heads, from, to, inner } = problem;
@@ -86,8 +99,11 @@ export function launchMove(
     ...{ first: firstRow * columns, end: lastRow * columns, threads: GATHER_THREADS },
   };
   launchItems(operation, limits, items, {
-    program: programs.gather({ elem, dim, byHead: inner > 1 }),
-    resources: { x: x.resource, indices, out: out.resource },
+    program: programs.gather({
+      ...{ elem, dim, byHead: inner > 1 },
+      source: textures.x ? "texture" : "buffer",
+    }),
+    resources: { x: x.resource, indices, out: out.resource, ...textures },
     params: {
       ...{ heads, length: from, places: to },
       ...{ indicesFirst: first, xFirst: x.first, outFirst: out.first },
@@ -99,7 +115,7 @@ export function launchMove(
 export function launchInverse(
   operation: Operation,
   gpu: Gpu,
-  { problem, entries, indices, inverse }: Omit<Move, "indices" | "first"> & {
+  { problem, entries, indices, inverse }: Pick<Move, "problem" | "entries"> & {
     readonly indices: Tensor;
     readonly inverse: BufferRange;
   },

@@ -15,6 +15,7 @@ import { workgroupAttention, type WorkgroupTile } from "../../kernels/attention/
 import { blockLists } from "../../kernels/block_map/lists.ts";
 import { blockMarks } from "../../kernels/block_map/marks.ts";
 import { blockStates } from "../../kernels/block_map/states.ts";
+import { laneScores } from "../../kernels/centroids/lanes.ts";
 import { centroidRound } from "../../kernels/centroids/rounds.ts";
 import { centroidScores } from "../../kernels/centroids/scores.ts";
 import { causalConv, type CausalConvConfig } from "../../kernels/conv/causal.ts";
@@ -46,6 +47,7 @@ import { type HedgehogConfig, hedgehogFeatures } from "../../kernels/recurrence/
 import { hasBlocks } from "../../kernels/recurrence/blocks.ts";
 import { type LoopTile, recurrenceLoop } from "../../kernels/recurrence/loop.ts";
 import { naiveRecurrence, type NaiveRecurrenceConfig } from "../../kernels/recurrence/naive.ts";
+import { seriesTile } from "../../kernels/recurrence/series.ts";
 import { recurrenceStep, type StepKernelConfig } from "../../kernels/recurrence/step.ts";
 import type { StepTile } from "../../kernels/recurrence/step_exchange.ts";
 import type { LoopPass } from "../../kernels/recurrence/pass.ts";
@@ -307,8 +309,12 @@ Deno.test("mergePair() compiles under Tint for every rule and coefficient", asyn
       const programs = [1, 6, 64].flatMap((valueDim) =>
         sources.map((coefficient, n) =>
           mergePair({
-            one: { elem, coefficient },
-            other: { elem: "f16", coefficient: sources[3 - n] },
+            one: { elem, coefficient, source: n % 2 === 0 ? "buffer" : "texture" },
+            other: {
+              elem: "f16",
+              coefficient: sources[3 - n],
+              source: n < 2 ? "buffer" : "texture",
+            },
             ...{ outElem: elem, valueDim, rule },
             renormalize: renormalizable && n > 0,
           })
@@ -572,6 +578,7 @@ const PASSES: readonly LoopPass[] = [
     writes: true,
     center: false,
     identity: false,
+    series: false,
   },
   {
     initial: true,
@@ -581,6 +588,7 @@ const PASSES: readonly LoopPass[] = [
     writes: true,
     center: false,
     identity: false,
+    series: false,
   },
   {
     initial: true,
@@ -590,6 +598,7 @@ const PASSES: readonly LoopPass[] = [
     writes: true,
     center: false,
     identity: false,
+    series: false,
   },
   {
     initial: false,
@@ -599,6 +608,7 @@ const PASSES: readonly LoopPass[] = [
     writes: true,
     center: false,
     identity: false,
+    series: false,
   },
   {
     initial: true,
@@ -608,6 +618,7 @@ const PASSES: readonly LoopPass[] = [
     writes: false,
     center: false,
     identity: false,
+    series: false,
   },
   {
     initial: true,
@@ -617,6 +628,7 @@ const PASSES: readonly LoopPass[] = [
     writes: false,
     center: true,
     identity: false,
+    series: false,
   },
 ];
 
@@ -638,6 +650,24 @@ for (const tile of LOOP_TILES) {
     );
   });
 }
+
+Deno.test("recurrenceLoop() compiles under Tint by series, with every exchange and storage", async () => {
+  const pass = { ...PASSES[2], series: true };
+  const taylor: Partial<RecurrenceConfig> = { featureMap: "taylor2", dim: 5, keyDim: 21 };
+  const f16 = { elem: "f16", inputs: { q: "f16", k: "f16", v: "f16" } } as const;
+  const configs: readonly RecurrenceConfig[] = [
+    { ...RECURRENCE, ...taylor, normalize: true },
+    { ...RECURRENCE, ...taylor, ...f16, group: 2, reverse: true, valueDim: 5 },
+    { ...RECURRENCE, ...taylor, dim: 16, keyDim: 153, normalize: true, source: "texture" },
+  ];
+  await assertCompiles(
+    LOOP_TILES.flatMap((tile) =>
+      configs.map((config) =>
+        recurrenceLoop({ ...config, ...seriesTile(tile, config.valueDim), ...pass })
+      )
+    ),
+  );
+});
 
 Deno.test("recurrenceCarryMatrix() compiles under Tint", async () => {
   const sides = [[false, false], [true, false], [false, true], [true, true]];
@@ -794,8 +824,8 @@ Deno.test("rope() compiles under Tint with every pairing, storage and kind of po
     pairings.flatMap((pairing) =>
       ([null, "i32", "f32"] as const).flatMap((positions) =>
         (["f32", "f16"] as const).flatMap((elem) =>
-          [12, 15].map((width) =>
-            rope({ ...pairing, positions, elem, width, sharedPositions: true, axes: 2 })
+          ([[12, "buffer"], [15, "buffer"], [12, "texture"]] as const).map(([width, source]) =>
+            rope({ ...pairing, positions, elem, width, sharedPositions: true, axes: 2, source })
           )
         )
       )
@@ -863,6 +893,8 @@ Deno.test("naiveSelective() and selectiveCarry() compile under Tint with every s
   );
 });
 
+const SOURCES = ["buffer", "texture"] as const;
+
 /** Log-linear attention in either storage, its rows whole vec4s or not. */
 const LOG_LINEAR = (["f32", "f16"] as const).flatMap((elem) =>
   ([[8, 12], [5, 7]] as const).map(([keyDim, valueDim]) => ({
@@ -880,11 +912,13 @@ Deno.test("logLinearStates(), logLinearScores() and logLinearOutputs() compile u
 
   await assertCompiles(
     LOG_LINEAR.flatMap((config) =>
-      tiles.flatMap((tile) => [
-        logLinearStates({ ...config, ...tile }),
-        logLinearScores({ ...config, ...tile }),
-        logLinearOutputs({ ...config, ...tile }),
-      ])
+      tiles.flatMap((tile) =>
+        SOURCES.flatMap((source) => [
+          logLinearStates({ ...config, ...tile, source }),
+          logLinearScores({ ...config, ...tile, source }),
+          logLinearOutputs({ ...config, ...tile, source }),
+        ])
+      )
     ),
   );
 });
@@ -989,8 +1023,11 @@ Deno.test("poolBlocks() compiles under Tint with every kind and storage", async 
   await assertCompiles(
     ELEMS.flatMap((elem) =>
       kinds.flatMap((kind) =>
-        [[8, 1], [8, 8], [5, 1], [5, 8]].map(([dim, slices]) =>
-          poolBlocks({ kind, elem, weightElem: kind === "attention" ? elem : null, dim, slices })
+        [[8, 1], [8, 8], [5, 1], [5, 8]].flatMap(([dim, slices]) =>
+          SOURCES.map((source) => {
+            const weightElem = kind === "attention" ? elem : null;
+            return poolBlocks({ kind, elem, weightElem, dim, slices, source });
+          })
         )
       )
     ),
@@ -1024,24 +1061,32 @@ Deno.test("sortPairs() and its steps compile under Tint with every element", asy
 Deno.test("gatherRows() and invertIndices() compile under Tint with every storage", async () => {
   await assertCompiles([
     ...ELEMS.flatMap((elem) =>
-      [8, 5].flatMap((dim) => [false, true].map((byHead) => gatherRows({ elem, dim, byHead })))
+      [8, 5].flatMap((dim) =>
+        [false, true].flatMap((byHead) =>
+          SOURCES.map((source) => gatherRows({ elem, dim, byHead, source }))
+        )
+      )
     ),
     ...(["clear", "set"] as const).map((pass) => invertIndices({ pass })),
   ]);
 });
 
-Deno.test("centroidScores() and centroidRound() compile under Tint with every storage", async () => {
+Deno.test("centroidScores(), laneScores() and centroidRound() compile under Tint", async () => {
   await assertCompiles([
     ...ELEMS.flatMap((elem) =>
       ELEMS.flatMap((centroidElem) =>
         (["dot", "l2"] as const).flatMap((metric) =>
           [[8, 32], [5, 8]].map(([dim, tile]) =>
             centroidScores({ elem, centroidElem, dim, metric, tile })
+          ).concat(
+            [[8, 8], [8, 1], [16, 32]].map(([tile, lanes]) =>
+              laneScores({ elem, centroidElem, dim: 8, metric, tile, lanes })
+            ),
           )
         )
       )
     ),
-    ...(["clear", "ask", "take"] as const).map((pass) => centroidRound({ pass })),
+    ...(["clear", "ask", "take", "assign"] as const).map((pass) => centroidRound({ pass })),
   ]);
 });
 
@@ -1056,7 +1101,9 @@ Deno.test("appendTokens(), keepTokens() and countOutside() compile under Tint", 
     ...ELEMS.flatMap((elem) =>
       [8, 5].flatMap((width) => [
         ...[false, true].flatMap((paged) =>
-          [false, true].map((ring) => appendTokens({ elem, width, paged, ring }))
+          [false, true].flatMap((ring) =>
+            SOURCES.map((source) => appendTokens({ elem, width, paged, ring, source }))
+          )
         ),
         ...(["gather", "put"] as const).map((pass) => keepTokens({ elem, width, pass })),
       ])

@@ -24,6 +24,7 @@ export function dryRunOf(): DryRun {
     table: ({ byteLength }) => ({ buffer: dryBuffer(byteLength) }),
     copy: () => {},
     texture: () => ({}) as GPUTextureView,
+    giveBack: () => {},
   };
   return { operation, launches, scratch };
 }

@@ -211,7 +211,7 @@ Deno.test("planAttention() throws when a block of a map exceeds a loop", () => {
 });
 
 const CACHE: CacheKeys = {
-  ...{ kind: "cache", layout: "rows", pageSize: 1, pages: 0, capacity: 4096 },
+  ...{ kind: "cache", layout: "rows", pageSize: 1, pages: 0, capacity: 4096, named: null },
   ...{ lengthHeads: 1, tableHeads: 1 },
 };
 
