@@ -2,6 +2,7 @@
 // `./tessera task compare OLD.json NEW.json`. Exit codes: 0 nothing did, 1 something, 2 wrong usage.
 import { Arguments, type Command, commandHelp, EXIT, UsageError } from "../cli/command.ts";
 import { figure, note, print, printJson, table } from "../cli/output.ts";
+import { reasonOf } from "../cli/reason.ts";
 import { type Change, type Changes, changesOf, type ProfileSet } from "./_changes.ts";
 
 /** The command, as those of the command line are written. */
@@ -37,7 +38,7 @@ export async function main(words: readonly string[]): Promise<number> {
     print(commandHelp("task compare", compare));
     return EXIT.fine;
   } catch (error) {
-    note(error instanceof Error ? error.message : String(error));
+    note(reasonOf(error));
     return EXIT.usage;
   }
 }
@@ -48,7 +49,7 @@ async function readProfiles(path: string): Promise<ProfileSet> {
     const set = JSON.parse(await Deno.readTextFile(path));
     if (isProfileSet(set)) return set;
   } catch (error) {
-    reason = error instanceof Error ? error.message : String(error);
+    reason = reasonOf(error);
   }
   throw new UsageError(
     `Cannot compare profiles as ${path} must be what profile --all --json prints: ${reason}`,

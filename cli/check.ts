@@ -1,11 +1,12 @@
 import type { Gpu } from "../gpu/device.ts";
 import { nearest } from "../gpu/nearest.ts";
-import { requestGpu } from "../gpu/request.ts";
+import { type GpuOptions, requestGpu } from "../gpu/request.ts";
 import { chooseGroups, OPERATORS, type Selection } from "./check_groups.ts";
 import { localRunner, WorkerRunner } from "./check_runners.ts";
 import { spread } from "./check_spread.ts";
 import { type Arguments, type Command, EXIT, UsageError } from "./command.ts";
 import type { Outcome } from "./outcome.ts";
+import { TUNED, tunedOptions } from "./tuned.ts";
 import { figure, paint, print, printJson, Progress } from "./output.ts";
 
 interface GroupOutcome {
@@ -32,14 +33,16 @@ export const check: Command = {
       value: "N",
       help: `devices to work on at once, by default one a core up to ${MOST_JOBS}, one on a GPU`,
     },
+    ...TUNED,
   },
   async run(args) {
     const selection = parseSelection(args);
     const settings = {
       ...{ bail: args.has("bail"), json: args.has("json") },
       jobs: args.integer("jobs", 0, 1),
+      device: { poison: true, ...await tunedOptions(args) },
     };
-    using gpu = await requestGpu({ poison: true });
+    using gpu = await requestGpu(settings.device);
     const results = await runAll(gpu, selection, settings);
     const failed = results.filter(({ ok }) => !ok).length;
     const problems = results.reduce((sum, { outcomes }) => sum + outcomes.length, 0);
@@ -79,12 +82,14 @@ interface Settings {
   readonly json: boolean;
   /** Devices to work on at once, or 0 to choose their number. */
   readonly jobs: number;
+  /** What each of them is opened with. */
+  readonly device: GpuOptions;
 }
 
 async function runAll(
   gpu: Gpu,
   selection: Selection,
-  { bail, json, jobs }: Settings,
+  { bail, json, jobs, device }: Settings,
 ): Promise<GroupOutcome[]> {
   const groups = chooseGroups(selection, gpu);
   const progress = new Progress(groups.reduce((sum, { items }) => sum + items.length, 0));
@@ -93,7 +98,8 @@ async function runAll(
   using stack = new DisposableStack();
   const runners = devices <= 1
     ? [localRunner(gpu, groups, options)]
-    : Array.from({ length: devices }, () => stack.use(new WorkerRunner(selection, options)));
+    : Array.from({ length: devices }, () =>
+      stack.use(new WorkerRunner({ selection, bail, device }, options.step)));
   const results: GroupOutcome[] = [];
   await spread(groups.length, runners, {
     bail,

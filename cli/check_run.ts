@@ -1,5 +1,6 @@
 import type { Gpu } from "../gpu/device.ts";
 import type { CheckGroup, Outcome } from "./outcome.ts";
+import { reasonOf } from "./reason.ts";
 
 /** How groups are run. */
 export interface RunOptions {
@@ -26,6 +27,6 @@ export async function runGroup(
 }
 
 function failure(name: string, error: unknown): Outcome {
-  const message = error instanceof Error ? error.message : String(error);
+  const message = reasonOf(error);
   return { name, ratio: Infinity, tolerance: 0, ok: false, error: message };
 }

@@ -1,4 +1,5 @@
 import type { Gpu } from "../gpu/device.ts";
+import type { GpuOptions } from "../gpu/request.ts";
 import type { Selection } from "./check_groups.ts";
 import { runGroup, type RunOptions } from "./check_run.ts";
 import type { CheckGroup, Outcome } from "./outcome.ts";
@@ -13,6 +14,8 @@ export interface Runner {
 export interface WorkerStart {
   readonly selection: Selection;
   readonly bail: boolean;
+  /** What its device is opened with. */
+  readonly device: GpuOptions;
 }
 
 /** What a worker tells: what comes next, the outcomes of a group, or why there are none. */
@@ -38,7 +41,7 @@ export class WorkerRunner implements Runner, Disposable {
   readonly #step: RunOptions["step"];
 
   /** Starts a worker. */
-  constructor(selection: Selection, { bail, step }: RunOptions) {
+  constructor(start: WorkerStart, step: RunOptions["step"]) {
     this.#worker = new Worker(new URL("./check_worker.ts", import.meta.url), { type: "module" });
     this.#step = step;
     const { port1, port2 } = new MessageChannel();
@@ -49,7 +52,6 @@ export class WorkerRunner implements Runner, Disposable {
         failed(new Error(event.message));
       });
     });
-    const start: WorkerStart = { selection, bail };
     this.#worker.postMessage(start, [port2]);
   }
 

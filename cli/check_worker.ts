@@ -6,31 +6,34 @@
 
 import type { Gpu } from "../gpu/device.ts";
 import { requestGpu } from "../gpu/request.ts";
-import { chooseGroups, type Selection } from "./check_groups.ts";
+import { chooseGroups } from "./check_groups.ts";
 import { runGroup } from "./check_run.ts";
 import type { WorkerAnswer, WorkerStart } from "./check_runners.ts";
 import type { CheckGroup } from "./outcome.ts";
+import { reasonOf } from "./reason.ts";
 
 addEventListener("message", (event) => {
   const { data, ports: [port] } = event as MessageEvent<WorkerStart>;
   serve(data, port);
 });
 
-function serve({ selection, bail }: WorkerStart, port: MessagePort): void {
+function serve({ bail, ...start }: WorkerStart, port: MessagePort): void {
   const answer = (answer: WorkerAnswer): void => port.postMessage(answer);
   let opened: ReturnType<typeof open> | null = null;
   port.onmessage = async ({ data: index }: MessageEvent<number>) => {
     try {
-      const { gpu, groups } = await (opened ??= open(selection));
+      const { gpu, groups } = await (opened ??= open(start));
       const step = (what: string): void => answer({ step: what });
       answer({ outcomes: await runGroup(gpu, groups[index], { bail, step }) });
     } catch (error) {
-      answer({ error: error instanceof Error ? error.message : String(error) });
+      answer({ error: reasonOf(error) });
     }
   };
 }
 
-async function open(selection: Selection): Promise<{ gpu: Gpu; groups: CheckGroup[] }> {
-  const gpu = await requestGpu({ poison: true });
+async function open(
+  { selection, device }: Omit<WorkerStart, "bail">,
+): Promise<{ gpu: Gpu; groups: CheckGroup[] }> {
+  const gpu = await requestGpu(device);
   return { gpu, groups: chooseGroups(selection, gpu) };
 }

@@ -1,3 +1,5 @@
+import { reasonOf } from "./reason.ts";
+
 /** Whether diagnostics may use colour: a terminal, and no NO_COLOR (https://no-color.org). */
 export function mayColour(): boolean {
   return Deno.stdout.isTerminal() && !Deno.noColor;
@@ -41,7 +43,7 @@ async function naming(path: string, writing: Promise<void>): Promise<void> {
     await writing;
   } catch (error) {
     throw new TypeError(
-      `Cannot write to ${path}: ${error instanceof Error ? error.message : String(error)}`,
+      `Cannot write to ${path}: ${reasonOf(error)}`,
     );
   }
 }

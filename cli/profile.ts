@@ -10,12 +10,14 @@ import { rivalsOf, type Selection, selectionOf } from "./profile/selection.ts";
 import { printProfiles } from "./profile/text.ts";
 import { joinedFlags, PROFILED } from "./profiled.ts";
 import { openReport } from "./report/report.ts";
+import { TUNED, tunedOptions } from "./tuned.ts";
 import type { Workload } from "./workload.ts";
 
 /** Flags whatever is profiled. */
 const COMMON: Command["flags"] = {
   runs: { value: "N", help: "timed calls, 20 by default" },
   html: { value: "FILE", help: "write a page with plots, which needs no network, to FILE" },
+  ...TUNED,
 };
 
 const ALL: Command["flags"] = {
@@ -38,7 +40,7 @@ export const profile: Command = {
     const selection = selectionOf(args);
     const runs = args.integer("runs", 20, 1);
     const path = args.text("html");
-    using gpu = await requestGpu();
+    using gpu = await requestGpu(await tunedOptions(args));
     const { workloads, leftOut } = planned(gpu, selection, args.has("all"));
     // a page that cannot be made is refused before any work
     const report = path === undefined ? undefined : await openReport(path);

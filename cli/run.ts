@@ -1,13 +1,15 @@
 import type { Gpu } from "../gpu/device.ts";
-import { requestGpu } from "../gpu/request.ts";
+import { type GpuOptions, requestGpu } from "../gpu/request.ts";
 import type { Tensor } from "../gpu/tensor.ts";
 import { nearest } from "../gpu/nearest.ts";
 import { type Command, EXIT, UsageError } from "./command.ts";
 import { encodeNpy } from "./npy.ts";
 import { print, printJson } from "./output.ts";
 import { flattened } from "./records.ts";
-import { npyPath, readInputs, reasonOf } from "./run_inputs.ts";
+import { reasonOf } from "./reason.ts";
+import { npyPath, readInputs } from "./run_inputs.ts";
 import { RUNNABLE, type Runnable } from "./runnable.ts";
+import { TUNED, tunedOptions } from "./tuned.ts";
 
 /** One job: an operator on the files of a directory. */
 interface Job {
@@ -32,10 +34,12 @@ export const run: Command = {
       value: "FILE",
       help: "jobs, a JSON object with operator, inputs, options, outputs a line",
     },
+    ...TUNED,
   },
   async run(args) {
     const list = args.text("repeat");
-    if (list !== undefined) return await runJobs(await readText(list));
+    const tuned = await tunedOptions(args);
+    if (list !== undefined) return await runJobs(await readText(list), tuned);
     const job: Job = {
       operator: args.positional[0] ?? "",
       inputs: args.required("inputs"),
@@ -43,7 +47,7 @@ export const run: Command = {
       outputs: args.required("outputs"),
     };
     runnable(job.operator);
-    using gpu = await requestGpu();
+    using gpu = await requestGpu(tuned);
     const written = await runJob(gpu, job);
     if (args.has("json")) printJson({ ok: true, operator: job.operator, outputs: written });
     else {written.forEach(({ file, shape, dtype }) =>
@@ -54,9 +58,9 @@ export const run: Command = {
 };
 
 /** Runs every job and prints a JSON line for each; a failed job does not stop the others. */
-async function runJobs(text: string): Promise<number> {
+async function runJobs(text: string, tuned: GpuOptions): Promise<number> {
   const lines = text.split("\n").filter((line) => line.trim() !== "");
-  using gpu = await requestGpu();
+  using gpu = await requestGpu(tuned);
   let failed = 0;
   for (const [job, line] of lines.entries()) {
     try {
@@ -64,7 +68,7 @@ async function runJobs(text: string): Promise<number> {
       print(JSON.stringify({ job, ok: true }));
     } catch (error) {
       failed++;
-      const message = error instanceof Error ? error.message : String(error);
+      const message = reasonOf(error);
       print(JSON.stringify({ job, ok: false, error: message }));
     }
   }
@@ -155,7 +159,7 @@ function parseJson(text: string, what: string): unknown {
   try {
     return JSON.parse(text);
   } catch (error) {
-    const reason = error instanceof Error ? error.message : String(error);
+    const reason = reasonOf(error);
     throw new UsageError(`Cannot read ${what} as it must be JSON: ${reason}`);
   }
 }

@@ -2,6 +2,7 @@ import type { Gpu } from "../gpu/device.ts";
 import type { Tensor } from "../gpu/tensor.ts";
 import { decodeNpy } from "./npy.ts";
 import { nested } from "./records.ts";
+import { reasonOf } from "./reason.ts";
 import type { Runnable } from "./runnable.ts";
 
 /** The files of a job and the options beside them. */
@@ -99,10 +100,4 @@ export function npyPath(directory: string, name: string): string {
 
 async function exists(path: string): Promise<boolean> {
   return await Deno.stat(path).then(() => true, () => false);
-}
-
-/** Why a file could not be read or written. */
-export function reasonOf(error: unknown): string {
-  if (error instanceof Deno.errors.NotFound) return "there is no such file";
-  return error instanceof Error ? error.message : String(error);
 }

@@ -6,7 +6,7 @@ import { measureCeilings } from "./ceilings.ts";
 import { type Arguments, type Command, EXIT, UsageError } from "./command.ts";
 import { checkWritable, print, printJson, Progress } from "./output.ts";
 import { joinedFlags, PROFILED, profiledOperator } from "./profiled.ts";
-import { readTuning, withChoice, writeTuning } from "./tune/document.ts";
+import { readSaved, withChoice, writeTuning } from "./tune/document.ts";
 import { race, type RaceOptions } from "./tune/race.ts";
 import { type ProblemReport, problemReport, reportText } from "./tune/report.ts";
 import { choose } from "./tune/standing.ts";
@@ -32,7 +32,7 @@ export const tune: Command = {
     const workloads = workloadsOf(args);
     const runs = args.integer("runs", 10, 1);
     const path = args.text("save");
-    const tuning = path === undefined ? null : await readTuning(path);
+    const tuning = path === undefined ? null : await readSaved(path);
     using gpu = await requestGpu();
     if (path !== undefined) await checkWritable(path);
     const bar = new Progress(workloads.length);

@@ -1,5 +1,6 @@
 // A problem among the libraries: who computes it right is timed.
 import { compareHeads } from "../../cli/compare.ts";
+import { reasonOf } from "../../cli/reason.ts";
 import type { Contestant, Library, Way } from "./contestant.ts";
 import { expectedOf, type Inputs, inputsOf, type Problem, toleranceOf } from "./problems.ts";
 import { timeInTurns } from "./timing.ts";
@@ -59,6 +60,6 @@ async function enter(
     const contestant = await open(inputs);
     return { contestant, error: errorOf(await contestant.out()) };
   } catch (error) {
-    return { failure: error instanceof Error ? error.message : `${error}` };
+    return { failure: reasonOf(error) };
   }
 }

@@ -1,8 +1,11 @@
 // The toolkit beside other libraries, in one process and on one adapter: `deno task peers`, or some
-// problems only, `deno task peers full-1024 window`; `--markdown` for the tables of the documents.
+// problems only, `deno task peers full-1024 window`; `--markdown` for the tables of the documents,
+// `--tuning FILE` to compute with what `tessera tune --save FILE` chose.
 // Inputs and outputs stay where a library keeps them.
-import { EXIT } from "../../cli/command.ts";
+import { Arguments, type Command, EXIT, UsageError } from "../../cli/command.ts";
 import { note, print, table } from "../../cli/output.ts";
+import { reasonOf } from "../../cli/reason.ts";
+import { TUNED, tunedOptions } from "../../cli/tuned.ts";
 import { requestGpu } from "../../mod.ts";
 import { compete, type Result } from "./contest.ts";
 import type { Library } from "./contestant.ts";
@@ -15,26 +18,40 @@ import { BASE, markdown, problemRows, ratioRows } from "./table.ts";
 import { openTessera } from "./tessera.ts";
 import { openTfjs } from "./tfjs.ts";
 
-const MARKDOWN = "--markdown";
+const FLAGS: Command["flags"] = {
+  markdown: { help: "print the tables as Markdown" },
+  ...TUNED,
+};
 
 Deno.exit(await main(Deno.args)); // devices of the libraries would keep the process alive
 
 async function main(args: readonly string[]): Promise<number> {
-  const words = args.filter((word) => word !== MARKDOWN);
+  try {
+    const given = new Arguments(args, FLAGS);
+    await comparePeers(chosenOf(given.positional), given);
+    return EXIT.fine;
+  } catch (error) {
+    if (!(error instanceof UsageError)) throw error;
+    note(error.message);
+    return EXIT.usage;
+  }
+}
+
+/** The problems whose names begin with a word; all of them without words. */
+function chosenOf(words: readonly string[]): string[] {
   const all = Object.keys(PROBLEMS);
   const unknown = words.find((word) => !all.some((name) => name.startsWith(word)));
   if (unknown !== undefined) {
-    note(`Cannot compare the libraries on "${unknown}": the problems are ${all.join(", ")}`);
-    return EXIT.usage;
+    throw new UsageError(
+      `Cannot compare the libraries on "${unknown}": the problems are ${all.join(", ")}`,
+    );
   }
-  const chosen = all.filter((name) => words.some((word) => name.startsWith(word)));
-  await comparePeers(words.length === 0 ? all : chosen, args.includes(MARKDOWN));
-  return EXIT.fine;
+  return all.filter((name) => words.length === 0 || words.some((word) => name.startsWith(word)));
 }
 
-async function comparePeers(names: readonly string[], asMarkdown: boolean): Promise<void> {
+async function comparePeers(names: readonly string[], args: Arguments): Promise<void> {
   await installPackages();
-  using gpu = await requestGpu();
+  using gpu = await requestGpu(await tunedOptions(args));
   const libraries = await openLibraries({
     [BASE]: () => Promise.resolve(openTessera(gpu)),
     "onnxruntime-web": () => openWebGpu(gpu.features.subgroups !== null),
@@ -57,7 +74,7 @@ async function comparePeers(names: readonly string[], asMarkdown: boolean): Prom
     for (const { name, failure } of results) if (failure) print(`${name}: ${failure}`);
     print("");
   }
-  const format = asMarkdown ? markdown : table;
+  const format = args.has("markdown") ? markdown : table;
   for (const ofOperator of byOperator.values()) print(`${format(ratioRows(ofOperator))}\n`);
 }
 
@@ -70,7 +87,7 @@ async function openLibraries(
     try {
       libraries.set(name, await open());
     } catch (error) {
-      print(`${name} does not run here: ${error instanceof Error ? error.message : error}`);
+      print(`${name} does not run here: ${reasonOf(error)}`);
     }
   }
   return libraries;

@@ -1,6 +1,7 @@
 import { checkWritable, writeFile } from "../output.ts";
 import { renderSvg } from "../pattern/svg.ts";
 import type { ProfileRun } from "../profile/document.ts";
+import { reasonOf } from "../reason.ts";
 import type { Workload } from "../workload.ts";
 import { pageOf } from "./page.ts";
 
@@ -41,7 +42,7 @@ async function loadCharts(): Promise<typeof import("./charts.ts")> {
   try {
     return await import(new URL("./charts.ts", import.meta.url).href);
   } catch (error) {
-    const [reason] = (error instanceof Error ? error.message : String(error)).split("\n");
+    const [reason] = reasonOf(error).split("\n");
     throw new TypeError(
       `Cannot write a page as the packages that draw plots must be fetched once: ${reason}`,
     );

@@ -1,37 +1,43 @@
 import { checkTuning, type TunedChoice, type Tuning } from "../../gpu/tuning.ts";
 import { writeFile } from "../output.ts";
+import { reasonOf } from "../reason.ts";
 
 /**
- * Reads a tuning; a file that is not there or empty is one without choices.
+ * Reads a tuning.
+ *
+ * @throws TypeError that names the path where the file is no tuning, or is not there
+ */
+export async function readTuning(path: string): Promise<Tuning> {
+  return tuningOf(`use ${path}`, "a tuning", await textOf(path));
+}
+
+/**
+ * Reads a tuning that is to be saved again; a file that is not there or empty is one without choices.
  *
  * @throws TypeError that names the path where the file is no tuning
  */
-export async function readTuning(path: string): Promise<Tuning> {
-  const text = await textOf(path);
+export async function readSaved(path: string): Promise<Tuning> {
+  const text = await textOf(path, "");
   if (text.trim() === "") return { version: 1, adapters: {} };
-  return checkTuning(`save to ${path}`, parsed(path, text));
+  return tuningOf(`save to ${path}`, "a tuning or nothing", text);
 }
 
-async function textOf(path: string): Promise<string> {
+/** The text of a file, or of one that is not there. */
+async function textOf(path: string, missing?: string): Promise<string> {
   try {
     return await Deno.readTextFile(path);
   } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return "";
-    throw new TypeError(
-      `Cannot read ${path}: ${error instanceof Error ? error.message : String(error)}`,
-    );
+    if (error instanceof Deno.errors.NotFound && missing !== undefined) return missing;
+    throw new TypeError(`Cannot read ${path}: ${reasonOf(error)}`);
   }
 }
 
-function parsed(path: string, text: string): unknown {
+function tuningOf(action: string, what: string, text: string): Tuning {
   try {
-    return JSON.parse(text);
+    return checkTuning(action, JSON.parse(text));
   } catch (error) {
-    throw new TypeError(
-      `Cannot save to ${path} as it must hold a tuning or nothing: ${
-        error instanceof Error ? error.message : String(error)
-      }`,
-    );
+    if (!(error instanceof SyntaxError)) throw error;
+    throw new TypeError(`Cannot ${action} as it must hold ${what}: ${error.message}`);
   }
 }
 

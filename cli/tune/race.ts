@@ -3,6 +3,7 @@ import { timeRuns } from "../../gpu/timing.ts";
 import type { Ceilings } from "../ceilings.ts";
 import { firstCall } from "../first_call.ts";
 import { figure } from "../output.ts";
+import { reasonOf } from "../reason.ts";
 import { callOnce, type LoadedWorkload } from "../workload.ts";
 import type { Candidate, Choices } from "./choices.ts";
 import { predictedMs } from "./cost_model.ts";
@@ -129,7 +130,7 @@ async function tryOut(
     standing.compileMs = Math.max(0, firstMs - (medianOf(standing) ?? 0));
     return loaded;
   } catch (error) {
-    settle(standing, "failed", error instanceof Error ? error.message : String(error));
+    settle(standing, "failed", reasonOf(error));
     loaded?.[Symbol.dispose]();
     return null;
   }

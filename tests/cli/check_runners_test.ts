@@ -12,8 +12,8 @@ Deno.test({
   ignore: adapter === null,
   async fn() {
     const steps: string[] = [];
-    const options = { bail: false, step: (what: string) => steps.push(what) };
-    using runner = new WorkerRunner(PLATFORM, options);
+    const start = { selection: PLATFORM, bail: false, device: { poison: true } };
+    using runner = new WorkerRunner(start, (what) => steps.push(what));
 
     const name = "initialised variables start anew in each iteration";
     assertEquals(await runner.run(0), [{ name, ratio: 0, tolerance: 0, ok: true }]);

@@ -3,7 +3,7 @@ import type { Ceilings } from "../../cli/ceilings.ts";
 import type { Candidate } from "../../cli/tune/choices.ts";
 import { predictedMs } from "../../cli/tune/cost_model.ts";
 import type { Demand } from "../../cli/tune/demand.ts";
-import { readTuning, withChoice, writeTuning } from "../../cli/tune/document.ts";
+import { readSaved, readTuning, withChoice, writeTuning } from "../../cli/tune/document.ts";
 import { race } from "../../cli/tune/race.ts";
 import { choose, ranked, type Standing } from "../../cli/tune/standing.ts";
 import type { Workload } from "../../cli/workload.ts";
@@ -303,7 +303,7 @@ Deno.test("predictedMs() grows with loads, idle cores, spilled registers and ful
 
 Deno.test("withChoice() replaces a class and keeps the others; files hold classes in order", async () => {
   await withPath(async (path) => {
-    const empty = await readTuning(path);
+    const empty = await readSaved(path);
     assertEquals(empty, { version: 1, adapters: {} });
     const both = withChoice(withChoice(empty, ["a", "y"], { mode: "loop" }), ["a", "x"], {
       schedule: "old",
