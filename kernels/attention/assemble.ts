@@ -1,5 +1,5 @@
 import { constants, declare, type Program } from "../../gpu/program.ts";
-import { reader, writer } from "../shared/rows.ts";
+import { type InputSource, reader, writer } from "../shared/rows.ts";
 import { unroll } from "../unroll.ts";
 import { ATTENTION_PARAMS, type AttentionConfig, attentionRows } from "./config.ts";
 import { describe } from "./description.ts";
@@ -41,7 +41,7 @@ export function assemble(config: AttentionConfig, kernel: TiledKernel): Program 
     constants({ QUERIES_OF_TILE: tiles.queries }),
     declare(bindings, params),
     ...accessors.map((accessor) => accessor.code),
-    pattern.additional ? LOADS_WITH_ADDITIONAL : LOADS,
+    pattern.additional ? LOADS_WITH_ADDITIONAL : LOADS[config.source],
     pattern.code,
     description.code,
     gates.code,
@@ -50,10 +50,17 @@ export function assemble(config: AttentionConfig, kernel: TiledKernel): Program 
   return { label: `attention (${name})`, code, bindings, params, subgroups };
 }
 
-const LOADS = /* wgsl */ `
+const LOADS: Readonly<Record<InputSource, string>> = {
+  buffer: /* wgsl */ `
 fn load_key(row: u32, c: u32) -> vec4f { return load_k(row, c); }
 fn load_value(row: u32, c: u32) -> vec4f { return load_v(row, c); }
-`;
+`,
+  // textures hold a copy of some rows
+  texture: /* wgsl */ `
+fn load_key(row: u32, c: u32) -> vec4f { return load_k(row - params.k_first, c); }
+fn load_value(row: u32, c: u32) -> vec4f { return load_v(row - params.v_first, c); }
+`,
+};
 
 const LOADS_WITH_ADDITIONAL = /* wgsl */ `
 fn load_key(row: u32, c: u32) -> vec4f {

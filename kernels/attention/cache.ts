@@ -19,6 +19,7 @@ export interface CacheConfig extends RunsConfig {
 const PARAMS: Readonly<Record<string, ParamType>> = {
   ...RUNS_PARAMS, // bands count from the last query and the last key
   allParts: "u32", // parts that the keys of a batch entry are divided into
+  partKeys: "u32", // places of a part, where parts are those of the cache rather than of what is there
   capacity: "u32", // keys that there can be
   lengthHeads: "u32", // lengths of a batch entry, and query heads of each
   lengthGroup: "u32",
@@ -85,7 +86,8 @@ const CODE = /* wgsl */ `
 fn keys_of(queries: Queries, part: u32, b: u32, h: u32) -> Keys {
   let count = length_of(b, h);
   let shift = i32(count) - i32(params.q_len);
-  let share = (count + params.all_parts - 1u) / params.all_parts;
+  let even = (count + params.all_parts - 1u) / params.all_parts;
+  let share = select(even, params.part_keys, params.part_keys > 0u);
   let first = min(part * share, count);
   return run_of(queries, first, min(first + share, count), shift, list_of(b, h));
 }

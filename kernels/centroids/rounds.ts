@@ -10,8 +10,11 @@ import { RADIX } from "../select/radix.ts";
 
 /** What a pass of a round must know when it is compiled. */
 export interface CentroidRoundConfig {
-  /** All places are cleared, tokens ask for a centroid, centroids take tokens. */
-  readonly pass: "clear" | "ask" | "take";
+  /**
+   * All places are cleared; tokens ask for a centroid, centroids take tokens; or, where all have room for
+   * all, tokens are assigned at once.
+   */
+  readonly pass: "clear" | "ask" | "take" | "assign";
 }
 
 /** Invocations of a workgroup. */
@@ -57,6 +60,7 @@ const BINDINGS: Readonly<Record<CentroidRoundConfig["pass"], readonly Binding[]>
   clear: [CLUSTER, COUNTS, ASKED],
   ask: [SCORES, CLUSTER, COUNTS, CHOICES, ASKED],
   take: [SCORES, CLUSTER, COUNTS, CHOICES, ASKED],
+  assign: [SCORES, CLUSTER, { ...COUNTS, type: "array<atomic<i32>>" }],
 };
 
 /** `place_of(line, t)`: where an element `[B, T, H]` is, of a line (a batch entry and head) of a launch. */
@@ -79,7 +83,25 @@ fn main(@builtin(global_invocation_id) at: vec3u) {
 }
 `;
 
+const BEST = /* wgsl */ `
+/// The best of the centroids that have room, or their number where none has.
+fn best_of(line: u32, t: u32) -> u32 {
+  var best = -3.4e38;
+  var choice = params.centroids;
+  for (var c = 0u; c < params.centroids; c++) {
+    let place = line * params.centroids + c;
+    let score = scores[place * params.width + t];
+    if score > best && has_room(params.counts_before + place) {
+      best = score;
+      choice = c;
+    }
+  }
+  return choice;
+}`;
+
 const ASK = /* wgsl */ `
+fn has_room(place: u32) -> bool { return counts[place] < i32(params.capacity); }
+
 @compute @workgroup_size(THREADS)
 fn main(@builtin(global_invocation_id) at: vec3u) {
   let id = params.start + at.x;
@@ -88,24 +110,31 @@ fn main(@builtin(global_invocation_id) at: vec3u) {
   let t = id % params.width;
   choices[id] = params.centroids;
   if cluster[place_of(line, t)] >= 0 { return; }
-  var best = -3.4e38;
-  var choice = params.centroids;
-  for (var c = 0u; c < params.centroids; c++) {
-    let place = line * params.centroids + c;
-    let score = scores[place * params.width + t];
-    if score > best && counts[params.counts_before + place] < i32(params.capacity) {
-      best = score;
-      choice = c;
-    }
-  }
+  let choice = best_of(line, t);
   if choice == params.centroids { return; }
   choices[id] = choice;
   atomicAdd(&asked[line * params.centroids + choice], 1u);
 }
 `;
 
+const ASSIGN = /* wgsl */ `
+fn has_room(place: u32) -> bool { return true; }
+
+@compute @workgroup_size(THREADS)
+fn main(@builtin(global_invocation_id) at: vec3u) {
+  let id = params.start + at.x;
+  if id >= params.end { return; }
+  let line = id / params.width;
+  let t = id % params.width;
+  let choice = best_of(line, t);
+  if choice == params.centroids { return; }
+  cluster[place_of(line, t)] = i32(choice);
+  atomicAdd(&counts[params.counts_before + line * params.centroids + choice], 1);
+}
+`;
+
 const TAKE = /* wgsl */ `
-var<workgroup> wanted: u32;
+var<workgroup> demand: vec2u; // how many ask, and how many of them have room
 
 /// The key of a token's score where it asks for the centroid; row counts centroids of all lines.
 fn candidate(row: u32, t: u32) -> u32 {
@@ -118,14 +147,20 @@ ${RADIX}
 @compute @workgroup_size(THREADS)
 fn main(@builtin(workgroup_id) at: vec3u, @builtin(local_invocation_index) thread: u32) {
   let row = params.start + at.x;
-  if thread == 0u { wanted = atomicLoad(&asked[row]); }
-  if workgroupUniformLoad(&wanted) == 0u { return; }
-  let line = row / params.centroids;
   let place = params.counts_before + row;
-  let room = params.capacity - u32(counts[place]);
-  let last = find_key(row, thread, 1u, room);
-  let last_index = find_index(row, thread, last);
-  let count = min(room, last.found);
+  if thread == 0u {
+    let count = atomicLoad(&asked[row]);
+    demand = vec2u(count, min(count, params.capacity - u32(counts[place])));
+  }
+  let wanted = workgroupUniformLoad(&demand);
+  if wanted.x == 0u { return; }
+  let line = row / params.centroids;
+  var last = Cut();
+  var last_index = 0u;
+  if wanted.y < wanted.x {
+    last = find_key(row, thread, 1u, wanted.y);
+    last_index = find_index(row, thread, last);
+  }
   for (var t = thread; t < params.width; t += THREADS) {
     let key = candidate(row, t);
     if key > last.prefix || (key > 0u && key == last.prefix && t <= last_index) {
@@ -134,7 +169,7 @@ fn main(@builtin(workgroup_id) at: vec3u, @builtin(local_invocation_index) threa
   }
   workgroupBarrier();
   if thread == 0u {
-    counts[place] += i32(count);
+    counts[place] += i32(wanted.y);
     atomicStore(&asked[row], 0u);
   }
 }
@@ -142,6 +177,7 @@ fn main(@builtin(workgroup_id) at: vec3u, @builtin(local_invocation_index) threa
 
 const PASSES: Readonly<Record<CentroidRoundConfig["pass"], string>> = {
   clear: CLEAR,
-  ask: ASK,
+  ask: `${BEST}\n${ASK}`,
   take: `${KEYS}\n${TAKE}`,
+  assign: `${BEST}\n${ASSIGN}`,
 };

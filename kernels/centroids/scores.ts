@@ -1,40 +1,13 @@
-import {
-  type Binding,
-  constants,
-  declare,
-  type ParamType,
-  type Program,
-} from "../../gpu/program.ts";
-import { type Elem, reader } from "../shared/rows.ts";
+import { type Binding, constants, declare, type Program } from "../../gpu/program.ts";
+import { reader } from "../shared/rows.ts";
 import { unroll } from "../unroll.ts";
-
-/** What scoring centroids must know when it is compiled. */
-export interface CentroidScoresConfig {
-  readonly elem: Elem;
-  /** Storage of the centroids. */
-  readonly centroidElem: Elem;
-  /** D. */
-  readonly dim: number;
-  /** Whether the nearest centroid has the largest product, or the smallest distance. */
-  readonly metric: "dot" | "l2";
-  /** Centroids of a workgroup: a multiple of 4. */
-  readonly tile: number;
-}
-
-/** Tokens of a workgroup. */
-export const SCORED_TOKENS = 64;
-
-/** Sizes and places that all kernels of centroids know. */
-const PARAMS: Readonly<Record<string, ParamType>> = {
-  line0: "u32", // first batch entry and head of this launch, counted together
-  heads: "u32",
-  length: "u32", // T
-  centroids: "u32", // C
-  centroidBatch: "u32", // 1 where batch entries have centroids of their own, or 0
-  centroidHeads: "u32", // H where heads have centroids of their own, or 1
-  xFirst: "u32", // first rows that are bound
-  centersFirst: "u32",
-};
+import {
+  type CentroidScoresConfig,
+  SCORE_OF,
+  SCORE_PARAMS,
+  SCORE_ROWS,
+  SCORED_TOKENS,
+} from "./config.ts";
 
 /**
  * The scores of all tokens with all centroids, `[lines, C, T]`: x μ, or for distances -|x - μ|². A
@@ -59,17 +32,18 @@ export function centroidScores(config: CentroidScoresConfig): Program {
   };
   const code = [
     constants(sizes),
-    declare(bindings, PARAMS),
+    declare(bindings, SCORE_PARAMS),
     x.code,
     centers.code,
-    metric === "dot" ? PRODUCT : DISTANCE,
+    SCORE_OF[metric],
+    SCORE_ROWS,
     unroll(MAIN, {}),
   ].join("\n");
-  return { label: `centroids (${metric})`, code, bindings, params: PARAMS, subgroups: false };
+  return {
+    ...{ label: `centroids (${metric})`, code, bindings },
+    ...{ params: SCORE_PARAMS, subgroups: false },
+  };
 }
-
-const PRODUCT = "fn score_of(x: vec4f, mu: vec4f) -> f32 { return dot(x, mu); }";
-const DISTANCE = "fn score_of(x: vec4f, mu: vec4f) -> f32 { return -dot(x - mu, x - mu); }";
 
 const MAIN = /* wgsl */ `
 var<workgroup> xs: array<vec4f, TOKENS * DEPTH>; // [DEPTH, TOKENS]
@@ -91,17 +65,14 @@ fn main(@builtin(workgroup_id) at: vec3u, @builtin(local_invocation_index) threa
       let t = t0 + i / DEPTH;
       let c = column + i % DEPTH;
       var found = vec4f();
-      if t < params.length && c < C4 { found = load_x((b * params.length + t) * params.heads + h, c); }
+      if t < params.length && c < C4 { found = load_x(row_x(b, h, t), c); }
       xs[i % DEPTH * TOKENS + i / DEPTH] = found;
     }
     for (var i = thread; i < CENTROIDS * DEPTH; i += THREADS) {
       let n = c0 + i / DEPTH;
       let c = column + i % DEPTH;
       var found = vec4f();
-      if n < params.centroids && c < C4 {
-        let row = b * params.centroid_batch * params.centroids + n;
-        found = load_centers(row * params.centroid_heads + h % params.centroid_heads, c);
-      }
+      if n < params.centroids && c < C4 { found = load_centers(row_centers(b, h, n), c); }
       centers_of[i % DEPTH * CENTROIDS + i / DEPTH] = found;
     }
     workgroupBarrier();

@@ -6,8 +6,9 @@ import {
   type Program,
   snakeCase,
 } from "../../gpu/program.ts";
-import { elementReader, reader, writer } from "../shared/rows.ts";
+import { aligned, elementReader, type InputSource, reader, writer } from "../shared/rows.ts";
 import { unroll } from "../unroll.ts";
+import { DIRECT_ROWS, STAGED_ROWS } from "./block_rows.ts";
 import {
   FAST_INPUTS,
   FAST_NAMES,
@@ -24,6 +25,8 @@ import { type Matrices, walkMain } from "./walk_main.ts";
 export interface FastWalkConfig extends FastConfig, FastTile {
   /** Whether mini-batches may have more tokens than a block. */
   readonly long: boolean;
+  /** Where rows are read. */
+  readonly source: InputSource;
 }
 
 /** Which matrices are kept beside the weights. */
@@ -83,13 +86,13 @@ export function fastIterations(
  * (TTT), or v_j less what k_j reads (Titans).
  */
 export function fastWalk(config: FastWalkConfig): Program {
-  const { rule, inputs, elem, keyDim, valueDim, group, columns, slices, tokens } = config;
+  const { rule, inputs, elem, keyDim, valueDim, group, columns, slices, tokens, source } = config;
   const matrices = matricesOf(config);
   const accessors = FAST_NAMES.flatMap((name) => {
     const stored = inputs[name];
     if (stored === undefined) return [];
     const rows = { name, elem: stored, width: fastWidth(name, config) };
-    return [FAST_INPUTS[name].width === "one" ? elementReader(rows) : reader(rows, "buffer")];
+    return [FAST_INPUTS[name].width === "one" ? elementReader(rows) : reader(rows, source)];
   });
   const out = writer({ name: "out", elem, width: valueDim });
   const states = fastStates(config, matrices.added);
@@ -114,6 +117,7 @@ export function fastWalk(config: FastWalkConfig): Program {
     KP4: r4 * slices, // those of a key, zeros behind it included
     ROWS: 4 * r4,
   };
+  const staged = source === "buffer" || !aligned(keyDim) || r4 * slices > k4;
   const flags = { INITIAL: config.initial, FINAL: config.final, PARTED: config.parted };
   const code = [
     constants({ ...sizes, ...flags }),
@@ -123,7 +127,7 @@ export function fastWalk(config: FastWalkConfig): Program {
     ...missingRates(inputs),
     out.code,
     states.code,
-    unroll(walkMain(rule, matrices), sizes),
+    unroll(walkMain(rule, matrices, staged ? STAGED_ROWS : DIRECT_ROWS), sizes),
   ].join("\n");
   return { label: `fastWeights (${rule})`, code, bindings, params, subgroups: false };
 }

@@ -1,3 +1,4 @@
+import type { BlockRows } from "./block_rows.ts";
 import type { Rule } from "./config.ts";
 import { RULES } from "./rules.ts";
 
@@ -10,13 +11,12 @@ export interface Matrices {
 }
 
 /** Everything a workgroup does, from the state at the entry of its segment to the one behind it. */
-export function walkMain(rule: Rule, { added, held }: Matrices): string {
+export function walkMain(rule: Rule, { added, held }: Matrices, rows: BlockRows): string {
   const { memory, rates, weights, errors, pair, more, output, finish, learn } = RULES[rule];
   const names = ["w", ...(added ? ["a"] : []), ...(held ? ["h"] : [])];
   const source = held ? "h" : "w";
   return /* wgsl */ `
-var<workgroup> keys: array<vec4f, TOKENS * KP4>;
-var<workgroup> queries: array<vec4f, TOKENS * KP4>;
+${rows.code}
 var<workgroup> sums: array<vec4f, SLICES * TOKENS * COLUMNS>; // of the rows of each slice
 var<workgroup> errors: array<vec4f, TOKENS * COLUMNS>; // what keys write
 var<workgroup> scores: array<f32, TOKENS * TOKENS>;
@@ -48,11 +48,7 @@ fn main(@builtin(workgroup_id) tile: vec3u, @builtin(local_invocation_index) lan
     let full = met + loaded == params.mini_batch;
     let ends = full || (first + loaded == segment.y && !goes_on(segment));
     workgroupBarrier();
-    for (var i = lane; i < loaded * KP4; i += LANES) {
-      var k = vec4f();
-      if i % KP4 < K4 { k = load_k(row_k(first + i / KP4, head), i % KP4); }
-      keys[i] = k;
-    }
+    ${rows.keys}
     for (var j = lane; j < loaded; j += LANES) {
       let token = first + j;
       rates[j] = ${rates};
@@ -63,7 +59,7 @@ fn main(@builtin(workgroup_id) tile: vec3u, @builtin(local_invocation_index) lan
     for (var j = 0u; j < loaded; j++) {
       var z = vec4f();
       @unroll for (var d = 0u; d < R4; d++) {
-        let k = keys[j * KP4 + slice * R4 + d];
+        let k = key_of(first, head, j, slice * R4 + d);
         @unroll for (var x = 0u; x < 4; x++) { z = fma(vec4f(k[x]), ${source}[4 * d + x], z); }
       }
       sums[(slice * TOKENS + j) * COLUMNS + own] = z;
@@ -73,18 +69,16 @@ fn main(@builtin(workgroup_id) tile: vec3u, @builtin(local_invocation_index) lan
     ${errors}
 
     for (var r = 0u; r < GROUP; r++) {
-      for (var i = lane; i < loaded * KP4; i += LANES) {
-        var q = vec4f();
-        if i % KP4 < K4 { q = params.scale * load_q(row_q(first + i / KP4, head, r), i % KP4); }
-        queries[i] = q;
-      }
+      ${rows.queries}
       workgroupBarrier();
       for (var item = lane; item < loaded * loaded; item += LANES) {
         let i = item / loaded;
         let j = item % loaded;
         if j <= i {
           var score = 0.0;
-          for (var d = 0u; d < K4; d++) { score += dot(queries[i * KP4 + d], keys[j * KP4 + d]); }
+          for (var d = 0u; d < K4; d++) {
+            score += dot(query_of(first, head, r, i, d), key_of(first, head, j, d));
+          }
           scores[i * TOKENS + j] = ${pair};
         }
       }
@@ -92,7 +86,7 @@ fn main(@builtin(workgroup_id) tile: vec3u, @builtin(local_invocation_index) lan
       for (var i = 0u; i < loaded; i++) {
         ${names.slice(0, added ? 2 : 1).map((name) => `var of_${name} = vec4f();`).join(" ")}
         @unroll for (var d = 0u; d < R4; d++) {
-          let q = queries[i * KP4 + slice * R4 + d];
+          let q = query_of(first, head, r, i, slice * R4 + d);
           @unroll for (var x = 0u; x < 4; x++) {
             of_w = fma(vec4f(q[x]), w[4 * d + x], of_w);
             ${added ? "of_a = fma(vec4f(q[x]), a[4 * d + x], of_a);" : ""}
@@ -124,7 +118,7 @@ fn main(@builtin(workgroup_id) tile: vec3u, @builtin(local_invocation_index) lan
       let in_w = writes[j].x * errors[j * COLUMNS + own];
       ${added ? "let in_a = writes[j].y * errors[j * COLUMNS + own];" : ""}
       @unroll for (var d = 0u; d < R4; d++) {
-        let k = keys[j * KP4 + slice * R4 + d];
+        let k = key_of(first, head, j, slice * R4 + d);
         @unroll for (var x = 0u; x < 4; x++) {
           w[4 * d + x] = fma(vec4f(k[x]), in_w, w[4 * d + x]);
           ${added ? "a[4 * d + x] = fma(vec4f(k[x]), in_a, a[4 * d + x]);" : ""}

@@ -1,5 +1,5 @@
 import type { GpuLimits } from "../../gpu/limits.ts";
-import { keysOfPart } from "./parts.ts";
+import { keysOfPart, pieceOf } from "./parts.ts";
 import type { AttentionProblem } from "./problem.ts";
 import { runsConfig, runsParams } from "./runs.ts";
 import type { AttentionSchedule } from "./schedule.ts";
@@ -21,12 +21,14 @@ export function bandTokens(
   const { kvLen } = problem;
   const group = headsOfRow(problem, schedule);
   const tile = queriesOfTile(schedule);
-  const most = keysOfBinding(problem, sourceOf(schedule), limits);
+  const piece = pieceOf(problem, schedule);
+  const most = piece?.partKeys ?? keysOfBinding(problem, sourceOf(schedule), limits);
   const partKeys = keysOfPart(problem, schedule, limits, { keys: kvLen, most });
   const parts = Math.max(1, Math.ceil(kvLen / partKeys));
   return {
     pattern: { kind: "band", ...runsConfig(problem) },
     parts,
+    ...(piece && { pieceBytes: piece.bytes }),
     queryStep: 1,
     queryTiles: (queries) => Math.ceil(length(queries) * group / tile),
     keys: (slice) => [

@@ -53,6 +53,19 @@ export function queryRows(
   return [first, ((batch[1] - 1) * qLen + queries[1]) * heads];
 }
 
+/** Rows of k and v that hold so many keys of a batch entry, of which a slice sees a range. */
+function keyRows(
+  { batch }: Slice,
+  { kvHeads }: AttentionProblem,
+  perEntry: number,
+  [first, end]: Range,
+): Range {
+  return [
+    (batch[0] * perEntry + first) * kvHeads,
+    ((batch[1] - 1) * perEntry + end) * kvHeads,
+  ];
+}
+
 /** What a launch binds as inputs, and the parameters that number their first rows. */
 export interface BoundInputs {
   readonly resources: Resources;
@@ -62,14 +75,11 @@ export interface BoundInputs {
 /** Binds the queries of a slice and the keys and values that they see. */
 export function boundInputs(slice: Slice, call: AttentionCall): BoundInputs {
   const { problem, plan, tensors } = call;
-  const { kvLen, kvHeads } = problem;
-  const rows = (perEntry: number, [first, end]: Range): Range => [
-    (slice.batch[0] * perEntry + first) * kvHeads,
-    ((slice.batch[1] - 1) * perEntry + end) * kvHeads,
-  ];
-  const seen = plan.tokens.rows ?? rows(kvLen, plan.tokens.keys(slice));
+  const seen = plan.tokens.rows ??
+    keyRows(slice, problem, problem.kvLen, plan.tokens.keys(slice));
   const { additional } = tensors;
-  const extra = rows(problem.additional?.count ?? 0, plan.tokens.additional(slice));
+  const extraKeys = plan.tokens.additional(slice);
+  const extra = keyRows(slice, problem, problem.additional?.count ?? 0, extraKeys);
   const bound = {
     q: boundRows(tensors.q, queryRows(slice, problem), problem.headDim, call),
     k: boundRows(tensors.k, seen, problem.headDim, call),
@@ -89,20 +99,40 @@ export function boundInputs(slice: Slice, call: AttentionCall): BoundInputs {
   };
 }
 
-/** Copies the inputs of a call into textures, which every launch binds whole. */
+/** Copies the queries, and what every launch sees, into textures. */
 export function textureInputs(operation: Operation, { plan, tensors }: AttentionCall): BoundInputs {
   const { q, k, v, additional } = tensors;
   const ranges = plan.tokens.copied;
   const resources = {
     q: texture(operation, q),
-    k: texture(operation, k, { ranges }),
-    v: texture(operation, v, { ranges }),
+    ...(plan.tokens.pieceBytes === undefined && {
+      k: texture(operation, k, { ranges }),
+      v: texture(operation, v, { ranges }),
+    }),
     ...(additional && {
       additionalKeys: texture(operation, additional.keys),
       additionalValues: texture(operation, additional.values),
     }),
   };
   return { resources, params: NO_FIRST_ROWS };
+}
+
+/** Copies the keys and values of a slice into textures, where launches do not share those of all. */
+export function texturePiece(
+  operation: Operation,
+  slice: Slice,
+  { problem, plan, tensors }: AttentionCall,
+): { resources: Record<"k" | "v", GPUTextureView>; params: Record<string, number> } | null {
+  if (plan.tokens.pieceBytes === undefined) return null;
+  const ranges = [keyRows(slice, problem, problem.kvLen, plan.tokens.keys(slice))];
+  const [[first]] = ranges;
+  return {
+    resources: {
+      k: texture(operation, tensors.k, { ranges }),
+      v: texture(operation, tensors.v, { ranges }),
+    },
+    params: { kFirst: first, vFirst: first },
+  };
 }
 
 /** Parameters of inputs that are bound from their first row on. */
@@ -125,9 +155,16 @@ export function texture(
 ): GPUTextureView {
   const { format, elements } = texelsOf(tensor.dtype === "f16" ? "f16" : "f32", width);
   const texels = width / elements;
-  const rows = ranges ?? [[0, tensor.size / width]];
+  const rows = joined(ranges ?? [[0, tensor.size / width]]);
   const runs = rows.map(([first, end]) => [first * texels, (end - first) * texels] as const);
   return operation.texture(tensor.buffer, runs, format);
+}
+
+/** Ranges, with those that follow one another as one. */
+function joined(ranges: readonly Range[]): Range[] {
+  const starts = ranges.filter(([first], i) => i === 0 || ranges[i - 1][1] !== first);
+  const ends = ranges.filter(([, end], i) => ranges[i + 1]?.[0] !== end);
+  return starts.map(([first], i) => [first, ends[i][1]]);
 }
 
 /** Binds the bias of a slice and the sinks. */

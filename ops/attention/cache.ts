@@ -1,17 +1,10 @@
 import type { GpuLimits } from "../../gpu/limits.ts";
 import type { CacheKeys, NamedPages } from "./key_layout.ts";
-import { boundKeys, checkBound, keysOfPart } from "./parts.ts";
+import { boundKeys, checkBound, keysOfPart, pieceOf } from "./parts.ts";
 import type { AttentionProblem } from "./problem.ts";
 import { runsConfig, runsParams } from "./runs.ts";
 import type { AttentionSchedule } from "./schedule.ts";
-import {
-  headsOfRow,
-  length,
-  queriesOfTile,
-  type Range,
-  sourceOf,
-  type TokenPlan,
-} from "./tokens.ts";
+import { headsOfRow, length, queriesOfTile, sourceOf, type TokenPlan } from "./tokens.ts";
 
 /** Tokens in a cache, of which a query sees what is there, or a band of it. */
 export function cacheTokens(
@@ -23,9 +16,14 @@ export function cacheTokens(
   const { kvLen, kvHeads, heads } = problem;
   const { layout, pageSize, pages, capacity, lengthHeads, tableHeads } = keys;
   const group = headsOfRow(problem, schedule);
+  const rowsOfPage = pageSize * kvHeads;
   const named = sourceOf(schedule) === "texture" ? keys.named : null;
   checkBound(problem, schedule, limits);
-  const partKeys = keysOfPart(problem, schedule, limits, { keys: capacity });
+  const piece = layout === "rows" ? pieceOf(problem, schedule) : null;
+  const partKeys = keysOfPart(problem, schedule, limits, {
+    keys: capacity,
+    ...(piece && { most: piece.partKeys }),
+  });
   const parts = Math.max(1, Math.ceil(capacity / partKeys));
   return {
     pattern: {
@@ -35,28 +33,27 @@ export function cacheTokens(
     parts,
     queryStep: 1,
     queryTiles: (queries) => Math.ceil(length(queries) * group / queriesOfTile(schedule)),
-    keys: () => [0, kvLen],
+    keys: (slice) =>
+      piece
+        ? [slice.parts[0] * partKeys, Math.min(slice.parts[1] * partKeys, capacity)]
+        : [0, kvLen],
+    ...(piece && { pieceBytes: piece.bytes }),
     ...(layout === "pages" && { rows: [0, boundKeys(problem) * kvHeads] }),
-    ...(named && { tables: { table: placesOf(named) }, copied: rowsOf(named, pageSize * kvHeads) }),
+    ...(named && {
+      tables: { table: placesOf(named) },
+      copied: named.pages.map((page) => [page * rowsOfPage, (page + 1) * rowsOfPage]),
+    }),
     additional: () => [0, 0],
     pairs: ({ queries, parts }) => length(queries) * Math.min(capacity, length(parts) * partKeys),
     params: ({ queries }) => ({
       ...runsParams(problem, queries),
       allParts: parts,
+      partKeys: piece ? partKeys : 0,
       ...{ capacity, pages: named?.pages.length ?? pages, lengthHeads, tableHeads },
       lengthGroup: heads / Math.max(1, lengthHeads),
       tableGroup: heads / tableHeads,
     }),
   };
-}
-
-/** The rows of named pages, one range for pages that follow one another. */
-function rowsOf({ pages }: NamedPages, rows: number): Range[] {
-  const starts = pages.flatMap((page, i) => i > 0 && pages[i - 1] === page - 1 ? [] : [i]);
-  return starts.map((first, n) => {
-    const end = starts[n + 1] ?? pages.length;
-    return [pages[first] * rows, (pages[end - 1] + 1) * rows];
-  });
 }
 
 /** The table of a copy that holds the named pages alone. */

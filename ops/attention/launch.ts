@@ -13,6 +13,7 @@ import {
   boundScores,
   queryRows,
   textureInputs,
+  texturePiece,
 } from "./bind.ts";
 import { launchNaive, naivePrograms } from "./launch_naive.ts";
 import { hookParams } from "./hooks.ts";
@@ -72,11 +73,13 @@ function launchTiled(operation: Operation, call: AttentionCall): void {
     const outputs = partial ?? finalOutputs(rows, call);
     for (const slice of launches) {
       const inputs = textures ?? boundInputs(slice, call);
+      const piece = texturePiece(operation, slice, call);
       const scores = boundScores(slice, call);
       operation.launch({
         program,
         resources: {
           ...inputs.resources,
+          ...piece?.resources,
           ...scores.resources,
           ...tables,
           out: outputs.out.resource,
@@ -87,6 +90,7 @@ function launchTiled(operation: Operation, call: AttentionCall): void {
           ...sliceParams(slice, problem, plan),
           ...hookParams(call.tensors.hooks),
           ...inputs.params,
+          ...piece?.params,
           partRows: outputs.partRows,
           biasFirst: scores.first,
           outFirst: outputs.out.first,
@@ -94,6 +98,8 @@ function launchTiled(operation: Operation, call: AttentionCall): void {
         },
         grid: grid(slice, problem, plan),
       });
+      // the next launch may fill them again
+      for (const texture of Object.values(piece?.resources ?? {})) operation.giveBack(texture);
     }
     if (partial) merge(operation, rows, partial, call);
   }

@@ -1,3 +1,4 @@
+import { elementBytes } from "../../gpu/dtype.ts";
 import type { GpuLimits } from "../../gpu/limits.ts";
 import { pooledKeys } from "./key_layout.ts";
 import type { AttentionProblem } from "./problem.ts";
@@ -21,6 +22,28 @@ export function keysOfPart(
   const longest = Math.max(1, Math.floor(Math.min(looped, most)));
   const wanted = schedule.kind === "split" ? schedule.parts : 1;
   return Math.max(1, Math.min(longest, Math.ceil(keys / wanted)));
+}
+
+/** Keys that a launch copies into textures. */
+export interface Piece {
+  /** Bytes of keys, and of values. */
+  readonly bytes: number;
+  /** The most keys that one of its parts has. */
+  readonly partKeys: number;
+}
+
+/** Bytes of keys, and of values, that caches still hold when they are walked behind their copy. */
+const PIECE_BYTES = 2 ** 22;
+
+/** What a launch copies where few queries pass over keys once, or null where one copies all keys. */
+export function pieceOf(problem: AttentionProblem, schedule: AttentionSchedule): Piece | null {
+  const { batch, kvLen, kvHeads, headDim, valueDim, elem } = problem;
+  const keyBytes = kvHeads * Math.max(headDim, valueDim) * elementBytes(elem);
+  const piecewise = schedule.kind === "split" && schedule.source === "texture" &&
+    batch * kvLen * keyBytes > PIECE_BYTES;
+  if (!piecewise) return null;
+  const partKeys = Math.max(1, Math.floor(PIECE_BYTES / keyBytes / schedule.parts));
+  return { bytes: Math.max(PIECE_BYTES, keyBytes), partKeys };
 }
 
 /** Keys that are bound where they are not in a row: all of them. */

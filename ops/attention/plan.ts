@@ -186,11 +186,14 @@ function launchFits(
   const work = batch * headCount * tokens.pairs(slice) * (headDim + valueDim);
   const dim = Math.max(headDim, valueDim) * elementBytes(elem);
   const slack = limits.minStorageBufferOffsetAlignment * dim;
-  const rowsFit = (perEntry: number, range: Range): boolean =>
-    ((batch - 1) * perEntry + length(range)) * kvHeads * dim + slack <= largest;
-  const inputsFit = plan.config.source === "texture" ||
-    (rowsFit(kvLen, tokens.keys(slice)) &&
-      (additional === null || rowsFit(additional.count, tokens.additional(slice))));
+  const rowBytes = (perEntry: number, range: Range): number =>
+    ((batch - 1) * perEntry + length(range)) * kvHeads * dim;
+  const keyBytes = rowBytes(kvLen, tokens.keys(slice));
+  const inputsFit = plan.config.source === "texture"
+    ? keyBytes <= (tokens.pieceBytes ?? Infinity)
+    : keyBytes + slack <= largest &&
+      (additional === null ||
+        rowBytes(additional.count, tokens.additional(slice)) + slack <= largest);
   const [biasFirst, biasEnd] = bias ? biasRange(slice, problem) : [0, 0];
   return work <= WORK_BUDGET && inputsFit &&
     (biasEnd - biasFirst) * elementBytes(bias?.elem ?? "f32") + 2 * 256 <= largest &&

@@ -35,6 +35,8 @@ export interface TokenPlan {
   readonly rows?: Range;
   /** The rows of k and v that are copied into textures, one range behind the other, where not all are. */
   readonly copied?: readonly Range[];
+  /** Bytes of keys, and of values, that launches copy into textures, where none copies all. */
+  readonly pieceBytes?: number;
   /** The additional keys of a slice. */
   additional(slice: Slice): Range;
   /** Pairs of a query and a key that a slice multiplies, for each head and batch entry. */

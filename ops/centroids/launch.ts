@@ -28,10 +28,12 @@ export interface CentroidCall {
   readonly gpu: Gpu;
   readonly problem: CentroidProblem;
   readonly tensors: CentroidTensors;
+  /** Copies of tokens and centroids, where those are read faster. */
+  readonly textures: Readonly<Record<string, GPUTextureView>>;
   readonly entries: readonly [number, number];
 }
 
-/** Records the assignment of some batch entries: all scores, then rounds. */
+/** Records the assignment of some batch entries: all scores, then rounds, or the best at once. */
 export function launchCentroids(operation: Operation, call: CentroidCall, rounds: number): void {
   const { problem, entries: [entry, end] } = call;
   const { length, heads, count } = problem;
@@ -44,6 +46,7 @@ export function launchCentroids(operation: Operation, call: CentroidCall, rounds
     asked: operation.scratch(Math.max(16, 4 * lines * count)),
   });
   pass("clear", lines * Math.max(length, count));
+  if (rounds === 0) pass("assign", lines * length);
   for (let round = 0; round < rounds; round++) {
     pass("ask", lines * length);
     pass("take", lines * count);

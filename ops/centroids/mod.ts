@@ -3,6 +3,7 @@ import type { Tensor } from "../../gpu/tensor.ts";
 import { launchCentroids } from "./launch.ts";
 import { planCentroids } from "./plan.ts";
 import { type AssignCentroidsOptions, centroidProblem } from "./problem.ts";
+import { scoreTextures } from "./scores.ts";
 
 export type { AssignCentroidsOptions } from "./problem.ts";
 
@@ -56,9 +57,10 @@ export function assignCentroids(
     const cluster = gpu.empty([batch, length, heads], "i32");
     const counts = gpu.empty([batch, heads, count], "i32");
     const tensors = { x, centroids, cluster, counts };
+    const textures = scoreTextures(operation, gpu, tensors);
     for (let entry = 0; entry < batch; entry += plan.entries) {
       const entries = [entry, Math.min(batch, entry + plan.entries)] as const;
-      launchCentroids(operation, { gpu, problem, tensors, entries }, plan.rounds);
+      launchCentroids(operation, { gpu, problem, tensors, textures, entries }, plan.rounds);
     }
     return { cluster, counts };
   });

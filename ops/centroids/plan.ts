@@ -7,7 +7,7 @@ import { entriesOfLaunch } from "./scores.ts";
 export interface CentroidPlan {
   /** Batch entries of a launch. */
   readonly entries: number;
-  /** How often tokens ask. */
+  /** How often tokens ask; never where all centroids have room for all of them. */
   readonly rounds: number;
 }
 
@@ -22,5 +22,5 @@ export function planCentroids(problem: CentroidProblem, limits: GpuLimits): Cent
       `Cannot plan an assignment as a batch entry and its scores must fit one binding, a head ${longest} tokens: there are ${length} tokens, ${heads} heads, ${dim} channels and ${count} centroids, the device allows ${limits.maxStorageBufferBindingSize} bytes`,
     );
   }
-  return { entries: Math.max(1, most), rounds: capacity < length ? count : 1 };
+  return { entries: Math.max(1, most), rounds: capacity < length ? count : 0 };
 }

@@ -3,14 +3,13 @@ import { elementBytes } from "../../gpu/dtype.ts";
 import type { GpuLimits } from "../../gpu/limits.ts";
 import type { BufferRange, Operation } from "../../gpu/recorder.ts";
 import type { Tensor } from "../../gpu/tensor.ts";
-import {
-  centroidScores,
-  type CentroidScoresConfig,
-  SCORED_TOKENS,
-} from "../../kernels/centroids/scores.ts";
+import { type CentroidScoresConfig, SCORED_TOKENS } from "../../kernels/centroids/config.ts";
+import { laneScores, SCORE_THREADS } from "../../kernels/centroids/lanes.ts";
+import { centroidScores } from "../../kernels/centroids/scores.ts";
 import { boundRows } from "../attention/bind.ts";
 import { once } from "../once.ts";
 import { rowsOfBinding } from "../rows_of_binding.ts";
+import { tokenTextures } from "../token_textures.ts";
 import { checkDType, checkRank, checkShape, checkTensors } from "../tensors.ts";
 
 /** Tokens that are scored with the vectors of a table, validated; no tensors and no GPU. */
@@ -43,6 +42,8 @@ export interface ScoreCall {
   readonly problem: ScoreProblem;
   readonly x: Tensor;
   readonly centroids: Tensor;
+  /** Copies of both, where those are read faster. */
+  readonly textures: Readonly<Record<string, GPUTextureView>>;
   readonly entries: readonly [number, number];
 }
 
@@ -81,7 +82,20 @@ export function entriesOfLaunch(problem: ScoreProblem, limits: GpuLimits): numbe
   );
 }
 
-const programOf = once(centroidScores);
+const programs = { tiles: once(centroidScores), lanes: once(laneScores) };
+
+/** Copies tokens and vectors into textures, where a driver reads those faster. */
+export function scoreTextures(
+  operation: Operation,
+  gpu: Gpu,
+  { x, centroids }: Readonly<Record<"x" | "centroids", Tensor>>,
+): Record<string, GPUTextureView> {
+  const width = x.shape[3];
+  return tokenTextures(operation, gpu, {
+    x: { tensor: x, width },
+    centers: { tensor: centroids, width },
+  });
+}
 
 /** Vectors of a workgroup. */
 const TILES = [8, 16, 32];
@@ -89,7 +103,7 @@ const TILES = [8, 16, 32];
 /** Records the scores `[lines, C, T]` of some batch entries. */
 export function launchScores(
   operation: Operation,
-  { gpu, problem, x: tokens, centroids, entries: [entry, end] }: ScoreCall,
+  { gpu, problem, x: tokens, centroids, textures, entries: [entry, end] }: ScoreCall,
   scores: BufferRange,
 ): void {
   const { elem, centroidElem, dim, metric, length, heads, count } = problem;
@@ -101,9 +115,12 @@ export function launchScores(
   const rows = byBatch ? [entry * own, end * own] as const : [0, own] as const;
   const centers = boundRows(centroids, rows, dim, alignment);
   const tile = TILES.find((size) => size >= count) ?? 32;
+  const config = { elem, centroidElem, dim, metric, tile };
+  const size = gpu.features.subgroups?.size ?? 1;
+  const lanes = size <= SCORE_THREADS ? size : 1;
   operation.launch({
-    program: programOf({ elem, centroidElem, dim, metric, tile }),
-    resources: { x: x.resource, centers: centers.resource, scores },
+    program: textures.x ? programs.lanes({ ...config, lanes }) : programs.tiles(config),
+    resources: { x: x.resource, centers: centers.resource, scores, ...textures },
     params: {
       ...{ line0: entry * heads, heads, length, centroids: count },
       ...{ centroidBatch: Number(byBatch), centroidHeads },

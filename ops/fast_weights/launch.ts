@@ -1,5 +1,4 @@
 import { volume } from "../../gpu/dtype.ts";
-import type { GpuLimits } from "../../gpu/limits.ts";
 import type { Program } from "../../gpu/program.ts";
 import type { BufferRange, Operation } from "../../gpu/recorder.ts";
 import type { Tensor } from "../../gpu/tensor.ts";
@@ -10,10 +9,12 @@ import {
   fastWidth,
 } from "../../kernels/fast_weights/config.ts";
 import { naiveFastThreads, naiveFastWeights } from "../../kernels/fast_weights/naive.ts";
-import { fastWalk } from "../../kernels/fast_weights/walk.ts";
+import { fastWalk, type FastWalkConfig } from "../../kernels/fast_weights/walk.ts";
 import { boundRows } from "../attention/bind.ts";
+import type { PlanDevice } from "../attention/schedule.ts";
 import { once } from "../once.ts";
 import { groupsOf, hullOf, type Segment } from "../segments.ts";
+import { tokenTextures } from "../token_textures.ts";
 import { type FastPlan, groupOf, tokensOfBinding } from "./plan.ts";
 import { type FastProblem, type FastTensors, partShape } from "./problem.ts";
 
@@ -30,14 +31,14 @@ export interface FastCall {
   readonly parts: readonly string[];
   readonly initial: StateBuffers | null;
   readonly final: StateBuffers | null;
-  readonly limits: GpuLimits;
+  readonly device: Pick<PlanDevice, "adapter" | "limits">;
 }
 
 const programs = { walk: once(fastWalk), naive: once(naiveFastWeights) };
 
 /** Records a planned call: each round finds the states that the one before left. */
 export function launchFastWeights(operation: Operation, call: FastCall): void {
-  const { problem, plan: { rounds, parted }, parts, initial, final } = call;
+  const { problem, plan: { schedule, rounds, parted }, parts, initial, final } = call;
   const bytesOf = (part: string): number => 4 * volume(partShape(part, problem));
   const scratch = (bytes: number): BufferRange => operation.scratch(Math.max(16, bytes));
   const carried = final ??
@@ -51,16 +52,33 @@ export function launchFastWeights(operation: Operation, call: FastCall): void {
   const { bounds, heads, keyDim, valueDim } = problem;
   const rows = (bounds.length - 1) * heads * (keyDim + 1);
   const pending = parted ? { pending: scratch(4 * rows * valueDim) } : {};
+  const textures = schedule.kind === "tiled" ? inputTextures(operation, call) : {};
   rounds.forEach(({ pieces }, i) => {
     launchPieces(operation, call, pieces, {
+      textures,
       ends: { initial: i > 0 || problem.initial, final: carried !== null },
       states: { ...(carried ?? initial), ...pending },
     });
   });
 }
 
-/** Whether pieces find and leave states, and where. */
+/** Copies rows into textures, where a driver reads those faster. */
+function inputTextures(
+  operation: Operation,
+  { problem, inputs, device }: FastCall,
+): Record<string, GPUTextureView> {
+  const rows = FAST_NAMES.flatMap((name) => {
+    const tensor = inputs[name];
+    if (tensor === undefined || FAST_INPUTS[name].width === "one") return [];
+    return [[name, { tensor, width: fastWidth(name, problem) }] as const];
+  });
+  return tokenTextures(operation, device, Object.fromEntries(rows));
+}
+
+/** Where pieces read rows, whether they find and leave states, and where. */
 interface PieceStates {
+  /** Copies of inputs, where those are read faster. */
+  readonly textures: Readonly<Record<string, GPUTextureView>>;
   readonly ends: Pick<FastConfig, "initial" | "final">;
   readonly states: StateBuffers;
 }
@@ -68,12 +86,13 @@ interface PieceStates {
 /** Launches a kernel over pieces, as many of them at a time as bindings and grids hold. */
 function launchPieces(
   operation: Operation,
-  { problem, plan, inputs, out, limits }: FastCall,
+  { problem, plan, inputs, out, device: { limits } }: FastCall,
   pieces: readonly Segment[],
-  { ends, states }: PieceStates,
+  { textures, ends, states }: PieceStates,
 ): void {
   const { qHeads, kHeads, heads, miniBatch, scale, eps, valueDim } = problem;
-  const { program, columns } = programOf(problem, plan, ends);
+  const source = Object.keys(textures).length > 0 ? "texture" : "buffer";
+  const { program, columns } = programOf(problem, plan, { ...ends, source });
   const segments = operation.table(pieceTable(pieces, problem));
   const alignment = { alignment: limits.minStorageBufferOffsetAlignment };
   const most = {
@@ -102,6 +121,7 @@ function launchPieces(
       resources: {
         ...{ segments, ...states },
         ...Object.fromEntries(bound.map(([name, { resource }]) => [name, resource])),
+        ...textures,
       },
       params: {
         ...{ segment0: first, qHeads, kHeads, heads, miniBatch, scale, eps },
@@ -129,7 +149,7 @@ function pieceTable(
 function programOf(
   problem: FastProblem,
   { schedule, parted }: FastPlan,
-  ends: Pick<FastConfig, "initial" | "final">,
+  { source, ...ends }: Pick<FastWalkConfig, "initial" | "final" | "source">,
 ): { program: Program; columns: number } {
   const { rule, inputs, elem, keyDim, valueDim, valueFirst, miniBatch } = problem;
   const config: FastConfig = {
@@ -140,6 +160,6 @@ function programOf(
     return { program: programs.naive(config), columns: naiveFastThreads(config) };
   }
   const { columns, slices, tokens } = schedule;
-  const tile = { columns, slices, tokens, long: miniBatch > tokens };
+  const tile = { columns, slices, tokens, long: miniBatch > tokens, source };
   return { program: programs.walk({ ...config, ...tile }), columns: 4 * columns };
 }

@@ -27,7 +27,7 @@ export function runFastWeights<T extends "f32" | "f16", S>(
       ? Object.fromEntries(parts.map((part) => [part, gpu.empty(partShape(part, problem), "f32")]))
       : null;
     launchFastWeights(operation, {
-      ...{ problem, plan, inputs, out, parts, limits: gpu.limits },
+      ...{ problem, plan, inputs, out, parts, device: gpu },
       initial: buffersOf(initial),
       final: buffersOf(inPlace ? initial : made),
     });

@@ -3,7 +3,7 @@ import { record } from "../../gpu/runtime.ts";
 import type { Tensor } from "../../gpu/tensor.ts";
 import { HASH_THREADS, hashCodes } from "../../kernels/hash/codes.ts";
 import { boundRows } from "../attention/bind.ts";
-import { launchScores, type ScoreCall } from "../centroids/scores.ts";
+import { launchScores, type ScoreCall, scoreTextures } from "../centroids/scores.ts";
 import { launchItems } from "../launch_items.ts";
 import { once } from "../once.ts";
 import { type HashProblem, hashProblem, type HashTokensOptions, planHash } from "./problem.ts";
@@ -50,9 +50,11 @@ export function hashTokens(
   const step = planHash(problem, gpu.limits);
   return record(gpu, "hashTokens", (operation) => {
     const codes = gpu.empty([batch, length, heads], "i32");
+    const textures = scoreTextures(operation, gpu, { x, centroids: planes });
     for (let entry = 0; entry < batch; entry += step) {
       const entries = [entry, Math.min(batch, entry + step)] as const;
-      launchHash(operation, { gpu, problem, x, centroids: planes, entries }, codes);
+      const tensors = { x, centroids: planes };
+      launchHash(operation, { gpu, problem, ...tensors, textures, entries }, codes);
     }
     return codes;
   });

@@ -2,7 +2,7 @@ import type { Gpu } from "../../gpu/device.ts";
 import type { GpuLimits } from "../../gpu/limits.ts";
 import { checkOptionNames } from "../../gpu/options.ts";
 import type { Tensor } from "../../gpu/tensor.ts";
-import { SCORED_TOKENS } from "../../kernels/centroids/scores.ts";
+import { SCORED_TOKENS } from "../../kernels/centroids/config.ts";
 import type { HashKind } from "../../kernels/hash/codes.ts";
 import { checkScored, entriesOfLaunch, type ScoreProblem } from "../centroids/scores.ts";
 import { oneOf } from "../options.ts";

@@ -44,6 +44,7 @@ import { type CarryConfig, recurrenceCarry } from "../../kernels/recurrence/carr
 import { recurrenceCarryMatrix } from "../../kernels/recurrence/carry_matrix.ts";
 import type { RecurrenceConfig } from "../../kernels/recurrence/config.ts";
 import { type HedgehogConfig, hedgehogFeatures } from "../../kernels/recurrence/hedgehog.ts";
+import { hedgehogByLanes } from "../../kernels/recurrence/hedgehog_lanes.ts";
 import { hasBlocks } from "../../kernels/recurrence/blocks.ts";
 import { type LoopTile, recurrenceLoop } from "../../kernels/recurrence/loop.ts";
 import { naiveRecurrence, type NaiveRecurrenceConfig } from "../../kernels/recurrence/naive.ts";
@@ -739,6 +740,23 @@ Deno.test("hedgehogFeatures() compiles under Tint with every storage and weights
   );
 });
 
+Deno.test("hedgehogByLanes() compiles under Tint with every storage, weights and subgroup", async () => {
+  const weights: readonly HedgehogConfig["weights"][] = [
+    ...[null, { elem: "f32", bias: false } as const, { elem: "f16", bias: true } as const],
+  ];
+  const sizes = [{ dim: 8, outputs: 12 }, { dim: 256, outputs: 128 }];
+
+  await assertCompiles(
+    (["f32", "f16"] as const).flatMap((elem) =>
+      sizes.flatMap((size) =>
+        weights.flatMap((w) =>
+          [1, 8, 32].map((lanes) => hedgehogByLanes({ elem, ...size, weights: w, lanes }))
+        )
+      )
+    ),
+  );
+});
+
 const SCANS = Object.keys(ELEMENTS) as ScanKind[];
 
 /** Gates that walks write for each row, or null where they write the sums. */
@@ -971,7 +989,11 @@ Deno.test("fastWalk() compiles under Tint with every rule, layout, storage and s
 
   await assertCompiles(
     FAST.flatMap((config) =>
-      tiles.flatMap((tile) => [false, true].map((long) => fastWalk({ ...config, ...tile, long })))
+      tiles.flatMap((tile) =>
+        [false, true].flatMap((long) =>
+          SOURCES.map((source) => fastWalk({ ...config, ...tile, long, source }))
+        )
+      )
     ),
   );
 });

@@ -404,7 +404,7 @@ Deno.test("planAttention() throws when the naive schedule cannot run in one piec
   );
 });
 
-Deno.test("attentionPrograms() has the same text for every length", () => {
+Deno.test("attentionPrograms() has the same text for every length that is copied whole", () => {
   const texts = (changes: Partial<AttentionProblem>, schedule: string, on: PlanDevice) => {
     const changed = problem({ headDim: 16, valueDim: 16, schedule, ...changes });
     return attentionPrograms(changed, planAttention(changed, on)).map(({ code }) => code);
@@ -412,7 +412,7 @@ Deno.test("attentionPrograms() has the same text for every length", () => {
   const lengths = [
     { qLen: 64, kvLen: 300 },
     { qLen: 1000, kvLen: 777, batch: 3, heads: 6, kvHeads: 6 },
-    { qLen: 16, kvLen: 10000, scale: 0.5 },
+    { qLen: 16, kvLen: 5000, scale: 0.5 },
   ];
   for (const on of [NVIDIA, LLVMPIPE]) {
     for (const schedule of ["subgroup", "workgroup", "split"]) {

@@ -1,6 +1,7 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { hostTensor } from "../../cli/host_tensor.ts";
 import { Random } from "../../cli/random.ts";
+import { runtimeOf } from "../../gpu/runtime.ts";
 import {
   type Gpu,
   linearAttention,
@@ -12,6 +13,7 @@ import {
   type Tensor,
   UnsupportedDeviceError,
 } from "../../mod.ts";
+import { defaultsOf } from "../../ops/defaults.ts";
 import * as reference from "../../reference/mod.ts";
 import { adapter } from "../adapter.ts";
 import { assertClose } from "../assert_close.ts";
@@ -126,6 +128,36 @@ for (const [name, sizes] of Object.entries(CASES)) {
   });
 }
 
+/** Rows that are many enough to be copied into textures. */
+const COPIED: Readonly<Record<string, Sizes>> = {
+  "the unit matrix": { length: 1030, dim: 16 },
+  "the unit matrix, four channels": { length: 1030, heads: [8, 8, 8], dim: 4 },
+  "weights for each head": { length: 1030, heads: [4, 4, 4], weights: [4, 24, 8] },
+  "weights for queries and keys, biases": { length: 1030, dim: 16, weights: [2, 2, 32, 17] },
+  "256 channels, 16 features": { length: 70, dim: 256, weights: [8, 256] },
+};
+
+for (const [name, sizes] of Object.entries(COPIED)) {
+  Deno.test({
+    name: `linearAttention() makes features of hedgehog from copies with ${name}`,
+    ignore,
+    async fn() {
+      using gpu = await requestGpu({ poison: true });
+      const steps: string[] = [];
+      const problem = problemOf(sizes);
+
+      runtimeOf(gpu).recorder.listen((step) => steps.push(step), () => computed(gpu, problem));
+
+      const lanes = steps.filter((step) => step === "features of hedgehog (lanes)").length;
+      assertEquals(lanes, defaultsOf(gpu.adapter).source === "texture" ? 2 : 0);
+      await assertAgrees(gpu, problem);
+      if (gpu.features.f16) {
+        await assertAgrees(gpu, problemOf({ ...sizes, dtype: "f16" }), {}, 2e-3);
+      }
+    },
+  });
+}
+
 Deno.test({
   name: "linearAttention() has features of hedgehog in every mode, schedule and state",
   ignore,
@@ -174,6 +206,8 @@ Deno.test({
     await assertAgrees(gpu, { q: large(q), k: large(k), v });
     const weights = hostTensor("f32", [2, 8, 8], () => random.pick([-1, 0, 1]));
     await assertAgrees(gpu, { q: large(q), k: large(k), v, hedgehogWeights: weights });
+    const many = problemOf({ length: 1030, dim: 16 });
+    await assertAgrees(gpu, { ...many, q: large(many.q), k: large(many.k) });
   },
 });
 
@@ -190,6 +224,7 @@ Deno.test({
       limits: { maxStorageBufferBindingSize: 65536 },
     });
     await assertAgrees(small, problemOf({ length: 700, weights: [2, 2, 5, 8], dim: 7 }));
+    await assertAgrees(small, problemOf({ length: 1500, weights: [2, 2, 4, 8], dim: 8 }));
   },
 });
 

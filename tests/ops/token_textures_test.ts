@@ -18,6 +18,8 @@ import {
   rope,
   scatterTokens,
   type Tensor,
+  titansMemory,
+  tttLinear,
 } from "../../mod.ts";
 import { defaultsOf } from "../../ops/defaults.ts";
 import { adapter } from "../adapter.ts";
@@ -81,12 +83,35 @@ const CASES: Readonly<Record<string, [number, (gpu: Gpu, rows: Rows) => Tensor]>
     const lambda = gpu.tensor(new Float32Array(T * H * 11).fill(1), [1, T, H, 11]);
     return logLinearAttention(q, k, v, g, lambda).out;
   }],
+  "tttLinear()": [5, (gpu, rows) => {
+    const [q, k, v] = [0, 1, 2].map(() => rows([1, T, H, D]));
+    const [w, b] = [0, 1].map(() => rows([H, D]));
+    return tttLinear(q, k, v, w, b, rates(gpu, 0.01)).out;
+  }],
+  "titansMemory()": [3, (gpu, rows) => {
+    const [q, k, v] = [0, 1, 2].map(() => rows([1, T, H, D]));
+    const [theta, eta, alpha] = [0.01, 0.5, 0.1].map((rate) => rates(gpu, rate));
+    return titansMemory(q, k, v, { theta, eta, alpha, miniBatch: 16 }).out;
+  }],
+  "titansMemory() of keys that fill no slices": [3, (gpu, rows) => {
+    const [q, k, v] = [20, 20, D].map((width) => rows([1, T, H, width]));
+    return titansMemory(q, k, v, { theta: rates(gpu, 0.01) }).out;
+  }],
+  "titansMemory() of keys that fill no vec4": [1, (gpu, rows) => {
+    const [q, k, v] = [7, 7, D].map((width) => rows([1, T, H, width]));
+    return titansMemory(q, k, v, { theta: rates(gpu, 0.01) }).out;
+  }],
   "causalConv1d()": [1, (_, rows) => causalConv1d(rows([1, T, H * D]), rows([H * D, 4])).out],
 };
 
 /** Indices of some of the tokens, the last one first. */
 function turned(gpu: Gpu, count: number): Tensor<"i32"> {
   return gpu.tensor(Int32Array.from({ length: count }, (_, i) => T - 1 - i), [1, count]);
+}
+
+/** The same rate for all tokens. */
+function rates(gpu: Gpu, rate: number): Tensor {
+  return gpu.tensor(new Float32Array(T * H).fill(rate), [1, T, H]);
 }
 
 /** Makes rows, in buffers that may be copied or not. */
