@@ -5,8 +5,6 @@ export interface Segment {
   readonly first: number;
   readonly end: number;
   readonly state: number;
-  /** Tokens before it that are not copied where rows of a round are; none by default. */
-  readonly skipped?: number;
 }
 
 /** Pieces of sequences that are walked before the next round, which finds the states they leave. */
@@ -63,20 +61,9 @@ export function roundsOf(
       const { end, state } = sequences[n];
       return round === 0 ? [{ first: end, end, state }] : [];
     });
-    const copied = oneBehindTheOther(pieces);
     return chunkSize === null
-      ? { pieces: copied, chunks: null, chunkRanges: [] }
-      : chunksOf(copied, { chunkSize, reverse });
-  });
-}
-
-/** Pieces whose tokens are copied one behind the other. */
-function oneBehindTheOther(pieces: readonly Segment[]): Segment[] {
-  let count = 0;
-  return pieces.map((piece) => {
-    const skipped = piece.first - count;
-    count += piece.end - piece.first;
-    return skipped === 0 ? piece : { ...piece, skipped };
+      ? { pieces, chunks: null, chunkRanges: [] }
+      : chunksOf(pieces, { chunkSize, reverse });
   });
 }
 
@@ -110,15 +97,15 @@ export function chunkTokens(
 }
 
 /** Pieces of a segment in the order in which the recurrence meets them. */
-function inOrder(segment: Segment, size: number, reverse: boolean): Segment[] {
-  const { first, end } = segment;
+function inOrder({ first, end, state }: Segment, size: number, reverse: boolean): Segment[] {
   const count = Math.ceil((end - first) / size);
-  return Array.from({ length: count }, (_, i) => ({
-    ...segment,
-    ...(reverse
-      ? { first: Math.max(first, end - (i + 1) * size), end: end - i * size }
-      : { first: first + i * size, end: Math.min(end, first + (i + 1) * size) }),
-  }));
+  return Array.from(
+    { length: count },
+    (_, i) =>
+      reverse
+        ? { first: Math.max(first, end - (i + 1) * size), end: end - i * size, state }
+        : { first: first + i * size, end: Math.min(end, first + (i + 1) * size), state },
+  );
 }
 
 /** The tokens of segments; one where they have none, since no binding may be empty. */
@@ -151,7 +138,5 @@ export function groupsOf(
 
 /** Segments as words of a table. */
 export function tableOf(segments: readonly Segment[]): Uint32Array<ArrayBuffer> {
-  return Uint32Array.from(
-    segments.flatMap(({ first, end, state, skipped = 0 }) => [first, end, state, skipped]),
-  );
+  return Uint32Array.from(segments.flatMap(({ first, end, state }) => [first, end, state, 0]));
 }

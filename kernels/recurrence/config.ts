@@ -69,7 +69,6 @@ export interface RecurrenceConfig {
 /** Run-time parameters that all passes share. */
 export const RECURRENCE_PARAMS: Readonly<Record<string, ParamType>> = {
   segment0: "u32", // first segment of this launch
-  entered: "u32", // whether segments start from a stored state, where they may
   heads: "u32", // HV
   scale: "f32",
   eps: "f32",

@@ -1,12 +1,8 @@
 /** What a workgroup has, and the state at the entry of its segment: s, z and products of decays. */
 export const ENTRY = /* wgsl */ `
-/// Tokens that are not copied before those of the segment, where rows are.
-var<private> skipped: u32;
-
 @compute @workgroup_size(LANES)
 fn main(@builtin(workgroup_id) tile: vec3u, @builtin(local_invocation_index) lane: u32) {
   let segment = segments[params.segment0 + tile.z]; // first token, one past the last, its state
-  skipped = segment.w;
   let head = tile.y;
   let row = segment.z * params.heads + head;
   let first_col = tile.x * LANES * COLS + lane;
@@ -29,7 +25,7 @@ fn main(@builtin(workgroup_id) tile: vec3u, @builtin(local_invocation_index) lan
   }
   if INITIAL {
     // a loop over four rows and a select for each register: a fraction of the text of K loads
-    for (var step = 0u; step < select(0u, D4, params.entered == 1u); step++) {
+    for (var step = 0u; step < D4; step++) {
       @unroll for (var x = 0u; x < 4; x++) {
         let d = min(4u * step + x, KEYS - 1u);
         @unroll for (var c = 0u; c < COLS; c++) {

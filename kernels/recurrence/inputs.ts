@@ -132,9 +132,7 @@ function parts(accessorOf: (name: InputName) => Accessor | string): InputParts {
       typeof accessor === "string" ? [] : [accessor.binding]
     ),
     code: read.map(({ name, accessor }) =>
-      typeof accessor === "string"
-        ? accessor
-        : `${accessor.code}\n${rowOf(name, accessor.binding.access === "texture")}`
+      typeof accessor === "string" ? accessor : `${accessor.code}\n${rowOf(name)}`
     ).join("\n"),
     params: Object.fromEntries(
       there.flatMap(({ name }) => [[`${name}First`, "u32"], [`${name}Heads`, "u32"]]),
@@ -143,12 +141,10 @@ function parts(accessorOf: (name: InputName) => Accessor | string): InputParts {
 }
 
 /** The row of a token (or write) and head; those of queries are output heads. */
-function rowOf(name: InputName, copied: boolean): string {
+function rowOf(name: InputName): string {
   const { per } = INPUTS[name];
   const id = snakeCase(name);
-  const skipped = per === "write" ? "skipped" : "skipped / SUBSTEPS";
-  const at = copied ? `(token - ${skipped})` : "token";
-  const token = isPerToken(per) ? `${at} * params.${id}_heads + ` : "";
+  const token = isPerToken(per) ? `token * params.${id}_heads + ` : "";
   const heads = name === "q" ? "(params.heads * GROUP)" : "params.heads";
   return `fn row_${id}(token: u32, head: u32) -> u32 {
   return ${token}head * params.${id}_heads / ${heads};

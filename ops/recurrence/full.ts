@@ -148,7 +148,7 @@ function launchSums(
   tensors: RecurrenceTensors,
 ): StateBuffers {
   const { call, round } = planned(gpu, problem, tensors);
-  const inputs = textureInputs(operation, call, { read: ["k", "v"] });
+  const inputs = textureInputs(operation, call, ["k", "v"]);
   const local = launchChunkStates(operation, call, inputs, round.chunks ?? []);
   const buffers = scratchState(operation, problem);
   const states = { buffers, initial: false, final: true };
@@ -164,7 +164,7 @@ function launchQueries(
   tensors: RecurrenceTensors,
 ): void {
   const { call, round } = planned(gpu, queries, tensors);
-  const inputs = textureInputs(operation, call, { read: ["q"] });
+  const inputs = textureInputs(operation, call, ["q"]);
   const center = tensors.inputs.totals !== undefined;
   const pass: LoopPass = {
     ...{

@@ -8,7 +8,7 @@ import { copied, copyState, scratchState } from "./states.ts";
 /** Records a planned call: each round finds the states that the one before left. */
 export function launchRecurrence(operation: Operation, call: RecurrenceCall): void {
   const { problem, plan, tensors } = call;
-  const state = textureState(operation, call);
+  const inputs = { ...textureInputs(operation, call), ...textureState(operation, call) };
   const carried = tensors.final ??
     (plan.rounds.length > 1 ? scratchState(operation, problem) : null);
   if (tensors.initial && carried && tensors.initial.s !== carried.s) {
@@ -20,12 +20,8 @@ export function launchRecurrence(operation: Operation, call: RecurrenceCall): vo
       initial: i > 0 || problem.initial,
       final: carried !== null,
     };
-    const rows = textureInputs(operation, call, { pieces: round.pieces });
-    const inputs = { ...rows, ...state };
     if (round.chunks === null) launchWalk(operation, call, inputs, round.pieces, states);
     else launchChunks(operation, call, inputs, round, states);
-    // the next round may fill them again
-    for (const texture of Object.values(rows)) operation.giveBack(texture);
   });
 }
 
@@ -79,14 +75,12 @@ function launchWalk(
 ): void {
   const states: Record<string, BufferRange> = {};
   if (buffers && (initial || final)) states.state = { buffer: buffers.s };
-  // a round without a state to find is the first of several, and runs the program of the others
-  const enters = initial || call.plan.rounds.length > 1;
-  if (buffers?.z && enters) {
+  if (buffers?.z && initial) {
     states.sums = final ? copied(operation, call.problem, buffers.z) : { buffer: buffers.z };
   }
   if (buffers?.z && final) states.newSums = { buffer: buffers.z };
   const pass: LoopPass = {
-    initial: enters,
+    initial,
     final,
     outputs: true,
     decays: false,
@@ -95,5 +89,5 @@ function launchWalk(
     identity: false,
     series: false,
   };
-  launchPass(operation, call, inputs, segments, pass, states, initial);
+  launchPass(operation, call, inputs, segments, pass, states);
 }

@@ -20,7 +20,7 @@ import { seriesTile } from "../../kernels/recurrence/series.ts";
 import { aligned } from "../../kernels/shared/rows.ts";
 import { type Bound, boundRows, texture } from "../attention/bind.ts";
 import { once } from "../once.ts";
-import { groupsOf, hullOf, type Segment, sequencesOf, tableOf } from "../segments.ts";
+import { groupsOf, hullOf, type Segment, tableOf } from "../segments.ts";
 import { type RecurrencePlan, tokensOfBinding } from "./plan.ts";
 import type { InputRows, RecurrenceProblem } from "./problem.ts";
 import type { RecurrenceSchedule } from "./schedule.ts";
@@ -62,7 +62,6 @@ export function launchPass(
   segments: readonly Segment[],
   pass: LoopPass,
   states: Readonly<Record<string, BufferRange>>,
-  entered: boolean = pass.initial,
 ): void {
   const { schedule } = plan;
   const program = programOf(problem, schedule, pass);
@@ -99,7 +98,6 @@ export function launchPass(
       },
       params: {
         segment0: first,
-        entered: Number(entered),
         heads: problem.heads,
         scale: problem.scale,
         eps: problem.eps,
@@ -189,14 +187,11 @@ function programOf(
   return programs.loop({ ...config, ...pass, ...{ exchange, lanes, columns, tokens } });
 }
 
-/** Copies rows of tokens, all or those of pieces, into textures, where the schedule reads from there. */
+/** Copies rows of tokens into textures, where the schedule reads from there. */
 export function textureInputs(
   operation: Operation,
   { problem, plan, tensors }: RecurrenceCall,
-  { read = INPUT_NAMES, pieces = sequencesOf(problem.bounds) }: {
-    readonly read?: readonly InputName[];
-    readonly pieces?: readonly Segment[];
-  } = {},
+  read: readonly InputName[] = INPUT_NAMES,
 ): Textures {
   if (plan.schedule.kind !== "tiled" || plan.schedule.source === "buffer") return {};
   const rows = read.filter((name) => INPUTS[name].read === "row" && isPerToken(INPUTS[name].per));
@@ -204,10 +199,6 @@ export function textureInputs(
     const tensor = tensors.inputs[name];
     const width = inputWidth(name, problem);
     // rows that fill no vec4s are read from buffers
-    if (!tensor || !aligned(width)) return [];
-    const { heads = 1 } = problem.inputs[name] ?? {};
-    const perToken = INPUTS[name].per === "write" ? heads : heads / problem.substeps;
-    const ranges = pieces.map(({ first, end }) => [first * perToken, end * perToken] as const);
-    return [[name, texture(operation, tensor as Tensor, { width, ranges })]];
+    return tensor && aligned(width) ? [[name, texture(operation, tensor as Tensor)]] : [];
   }));
 }

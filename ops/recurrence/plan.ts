@@ -12,7 +12,7 @@ import { defaultsOf } from "../defaults.ts";
 import { chunkTokens, type Round, roundsOf } from "../segments.ts";
 import { tunedWalk } from "../tuning.ts";
 import { FULL, recurrenceClass } from "./class.ts";
-import { CHUNK_SIZES, type InputRows, type RecurrenceProblem } from "./problem.ts";
+import { CHUNK_SIZES, type RecurrenceProblem } from "./problem.ts";
 import {
   chooseRecurrenceSchedule,
   type RecurrenceSchedule,
@@ -37,7 +37,7 @@ export function planRecurrence(problem: RecurrenceProblem, device: PlanDevice): 
   checkStates(problem, device);
   // launches hold as many chunks as bindings do, but a piece that is walked whole must fit
   const longest = chunk === null
-    ? Math.min(tokensOfWalk(problem, schedule, device), tokensOfCopy(problem, schedule, device))
+    ? tokensOfWalk(problem, schedule, device)
     : Math.min(UNCUT, tokensOfChunks(problem, chunk, device));
   // neither pieces nor chunks part the writes of a token
   const whole = (writes: number): number => Math.max(substeps, writes - writes % substeps);
@@ -90,68 +90,31 @@ function tokensOfLoop(
       schedule.tokens;
 }
 
-/** Bytes of rows that are copied into textures at a time, if they are: caches still hold them then. */
-const COPIED_BYTES = 2 ** 21;
-/** Pieces have so many tokens, or a multiple: blocks of tokens begin where they would in a whole. */
-const PIECE_STEP = 64;
-
-/** Tokens of equal pieces, each of which is copied and then walked; a state is stored behind each. */
-function tokensOfCopy(
-  problem: RecurrenceProblem,
-  schedule: RecurrenceSchedule,
-  { limits }: PlanDevice,
-): number {
-  const { bounds, keyDim } = problem;
-  const bytes = bytesOfToken(problem, (name) => isCopied(name, schedule)).reduce(
-    (a, b) => a + b,
-    0,
-  );
-  const lengths = bounds.slice(1).map((end, n) => end - bounds[n]);
-  const [longest, states] = [Math.max(1, ...lengths), stateBytes(problem)];
-  const pays = 4 * states <= bytes * problem.length * problem.batch &&
-    states <= limits.maxStorageBufferBindingSize;
-  if (bytes === 0 || !pays) return UNCUT;
-  const most = Math.max(COPIED_BYTES / (bytes * lengths.length), 4 * keyDim);
-  return PIECE_STEP * Math.ceil(longest / Math.ceil(longest / most) / PIECE_STEP);
-}
-
-/** Whether rows of an input are copied into a texture. */
-function isCopied(name: InputName, schedule: RecurrenceSchedule): boolean {
-  return schedule.kind === "tiled" && schedule.source === "texture" && INPUTS[name].read === "row";
-}
-
-/** Bytes that each input of tokens has for a token, of those that are meant. */
-function bytesOfToken(
-  problem: RecurrenceProblem,
-  meant: (name: InputName) => boolean,
-): number[] {
-  const inputs = Object.entries(problem.inputs) as [InputName, InputRows][];
-  return inputs.filter(([name]) => isPerToken(INPUTS[name].per) && meant(name))
-    .map(([name, { heads, elem }]) => heads * inputWidth(name, problem) * elementBytes(elem));
-}
-
 /** Tokens whose rows one binding holds, of whatever tensor has the longest. */
 export function tokensOfBinding(
   problem: RecurrenceProblem,
   schedule: RecurrenceSchedule,
   limits: GpuLimits,
 ): number {
-  const { qHeads, heads, valueDim, elem } = problem;
-  const tokens = bytesOfToken(problem, (name) => !isCopied(name, schedule));
+  const { qHeads, heads, valueDim, elem, inputs } = problem;
+  const textures = schedule.kind === "tiled" && schedule.source === "texture";
+  const tokens = Object.entries(inputs).map(([name, rows]) => {
+    const { per, read } = INPUTS[name as InputName];
+    if (!isPerToken(per) || (textures && read === "row")) return 0;
+    return rows.heads * inputWidth(name as InputName, problem) * elementBytes(rows.elem);
+  });
   const out = Math.max(qHeads, heads) * valueDim * elementBytes(elem);
   const { maxStorageBufferBindingSize: largest, minStorageBufferOffsetAlignment: alignment } =
     limits;
   return largest / Math.max(out, ...tokens) - alignment;
 }
 
-function stateBytes({ bounds, heads, keyDim, valueDim }: RecurrenceProblem): number {
-  return 4 * (bounds.length - 1) * heads * keyDim * valueDim;
-}
-
 /** States are bound whole. */
-function checkStates(problem: RecurrenceProblem, { limits }: PlanDevice): void {
-  const { initial, final } = problem;
-  const bytes = stateBytes(problem);
+function checkStates(
+  { bounds, heads, keyDim, valueDim, initial, final }: RecurrenceProblem,
+  { limits }: PlanDevice,
+): void {
+  const bytes = 4 * (bounds.length - 1) * heads * keyDim * valueDim;
   if (!(initial || final) || bytes <= limits.maxStorageBufferBindingSize) return;
   throw new RangeError(
     `Cannot plan a recurrence as the states of all sequences must fit one binding: they have ${bytes} bytes, the device allows ${limits.maxStorageBufferBindingSize}`,
