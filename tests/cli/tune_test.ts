@@ -12,6 +12,7 @@ import { recurrenceWorkload } from "../../cli/recurrence_workload.ts";
 import { type Gpu, requestGpu } from "../../mod.ts";
 import { adapterKey } from "../../gpu/tuning.ts";
 import { adapter } from "../adapter.ts";
+import { planDevice } from "../ops/plan_device.ts";
 import { called } from "./called.ts";
 
 const ignore = adapter === null;
@@ -272,9 +273,7 @@ Deno.test("ranked() puts what was timed before what was not", () => {
 
 /** What the model says of a demand on a driver with 32 KiB of workgroup memory. */
 function modelled(driver: "llvmpipe" | "nvidia", part: Partial<Demand>): number {
-  const own = { description: "", vendor: "", architecture: "", driver };
-  const limits = { maxComputeWorkgroupStorageSize: 32768 } as Gpu["limits"];
-  const device = { adapter: { ...own, software: driver === "llvmpipe" }, limits };
+  const device = planDevice(driver, { maxComputeWorkgroupStorageSize: 32768 });
   return predictedMs({ ...LIGHT, ...part }, device, CEILINGS);
 }
 

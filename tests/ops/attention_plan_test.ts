@@ -15,38 +15,12 @@ import {
   scheduleName,
 } from "../../ops/attention/schedule.ts";
 import { dryRunOf, dryTensor } from "./dry_run.ts";
+import { planDevice } from "./plan_device.ts";
 
-const LIMITS: PlanDevice["limits"] = {
-  maxStorageBufferBindingSize: 2 ** 27,
-  maxBufferSize: 2 ** 31,
-  maxComputeWorkgroupStorageSize: 32768,
-  maxComputeInvocationsPerWorkgroup: 1024,
-  maxComputeWorkgroupsPerDimension: 65535,
-  maxTextureDimension2D: 16384,
-  minStorageBufferOffsetAlignment: 32,
-  maxLoopIterations: Infinity,
-};
-
-/** A device of these values. */
-function device(
-  driver: PlanDevice["adapter"]["driver"],
-  lanes: number | null,
-  limits: Partial<PlanDevice["limits"]> = {},
-): PlanDevice {
-  const software = driver === "llvmpipe" || driver === "swiftshader";
-  return {
-    adapter: { description: driver, vendor: "", architecture: "", driver, software },
-    features: {
-      f16: true,
-      subgroups: lanes === null ? null : { size: lanes, directive: false },
-      timestamps: true,
-    },
-    limits: { ...LIMITS, ...limits },
-  };
-}
-
-const NVIDIA = device("nvidia", 32);
-const LLVMPIPE = device("llvmpipe", 8, { maxLoopIterations: 65535 });
+/** What bindings hold, and what is kept of them for alignment. */
+const BINDINGS = { maxStorageBufferBindingSize: 2 ** 27, minStorageBufferOffsetAlignment: 32 };
+const NVIDIA = planDevice("nvidia", BINDINGS);
+const LLVMPIPE = planDevice("llvmpipe", { ...BINDINGS, maxLoopIterations: 65_535 });
 
 /** Full attention, B1 T1024 S1024 H8 D64 f32, with changes. */
 function problem(changes: Partial<AttentionProblem> = {}): AttentionProblem {
@@ -94,7 +68,7 @@ Deno.test("attentionSchedules() puts workgroup first on hardware", () => {
 Deno.test("attentionSchedules() puts subgroup by texture first on llvmpipe", () => {
   assertEquals(names({}, LLVMPIPE)[0], "subgroup-8x2-shuffle-texture");
   assertEquals(
-    names({}, device("llvmpipe", 16))[0],
+    names({}, planDevice("llvmpipe", { lanes: 16 }))[0],
     "subgroup-16x2-broadcast-texture",
   );
 });
@@ -108,16 +82,16 @@ Deno.test("attentionSchedules() reads buffers where rows do not fill texels", ()
 Deno.test("attentionSchedules() reads buffers that may not be copied, or exceed a texture", () => {
   assertEquals(names({ copyable: false }, LLVMPIPE)[0], "subgroup-8x2-shuffle-buffer");
   // 1024 · 8 rows of 16 texels fill 32 rows of 4096 texels, rounded up to a multiple of 3
-  const fits = device("llvmpipe", 8, { maxTextureDimension2D: 34 });
-  const exceeds = device("llvmpipe", 8, { maxTextureDimension2D: 33 });
+  const fits = planDevice("llvmpipe", { maxTextureDimension2D: 34 });
+  const exceeds = planDevice("llvmpipe", { maxTextureDimension2D: 33 });
   assertEquals(names({}, fits)[0], "subgroup-8x2-shuffle-texture");
   assertEquals(names({}, exceeds)[0], "subgroup-8x2-shuffle-buffer");
 });
 
 Deno.test("attentionSchedules() has no subgroup schedule without subgroups", () => {
-  assertEquals(names({}, device("llvmpipe", null), "subgroup"), []);
-  assertEquals(names({}, device("llvmpipe", null))[0], "workgroup-32x32-4x4-32");
-  assertEquals(names({ kvHeads: 2 }, device("swiftshader", null), "split"), [
+  assertEquals(names({}, planDevice("llvmpipe", { lanes: null }), "subgroup"), []);
+  assertEquals(names({}, planDevice("llvmpipe", { lanes: null }))[0], "workgroup-32x32-4x4-32");
+  assertEquals(names({ kvHeads: 2 }, planDevice("swiftshader", { lanes: null }), "split"), [
     "split-8x4-4-buffer",
     "split-8x2-4-buffer",
     "split-8x1-4-buffer",
@@ -128,7 +102,7 @@ Deno.test("attentionSchedules() has no subgroup schedule without subgroups", () 
 });
 
 Deno.test("attentionSchedules() fits the rows of a lane to subgroups of 4 to 64 lanes", () => {
-  const first = (lanes: number): string => names({}, device("other", lanes), "subgroup")[0];
+  const first = (lanes: number): string => names({}, planDevice("other", { lanes }), "subgroup")[0];
 
   assertEquals(first(4), "subgroup-4x2-broadcast-buffer");
   assertEquals(first(8), "subgroup-8x2-broadcast-buffer");
@@ -140,7 +114,7 @@ Deno.test("attentionSchedules() fits the rows of a lane to subgroups of 4 to 64 
 Deno.test("attentionSchedules() gives a lane one row of the largest head dim", () => {
   const large = { headDim: 256, valueDim: 256 };
 
-  assertEquals(names(large, device("other", 64), "subgroup"), [
+  assertEquals(names(large, planDevice("other", { lanes: 64 }), "subgroup"), [
     "subgroup-64x1-broadcast-buffer",
     "subgroup-64x1-shuffle-buffer",
     "subgroup-64x1-broadcast-texture",
@@ -149,8 +123,10 @@ Deno.test("attentionSchedules() gives a lane one row of the largest head dim", (
 });
 
 Deno.test("attentionSchedules() shrinks the tile to fit little workgroup memory", () => {
-  const first = (bytes: number): string | undefined =>
-    names({}, device("nvidia", null, { maxComputeWorkgroupStorageSize: bytes }), "workgroup")[0];
+  const first = (bytes: number): string | undefined => {
+    const on = planDevice("nvidia", { lanes: null, maxComputeWorkgroupStorageSize: bytes });
+    return names({}, on, "workgroup")[0];
+  };
 
   assertEquals(first(32768), "workgroup-64x64-8x8-16");
   assertEquals(first(26624), "workgroup-64x64-8x8-16");
@@ -162,9 +138,10 @@ Deno.test("attentionSchedules() shrinks the tile to fit little workgroup memory"
 });
 
 Deno.test("attentionSchedules() shrinks the tile to fit few invocations", () => {
-  const first = (threads: number): string | undefined =>
-    names({}, device("nvidia", null, { maxComputeInvocationsPerWorkgroup: threads }), "workgroup")
-      .at(0);
+  const first = (threads: number): string | undefined => {
+    const on = planDevice("nvidia", { lanes: null, maxComputeInvocationsPerWorkgroup: threads });
+    return names({}, on, "workgroup")[0];
+  };
 
   assertEquals(first(64), "workgroup-64x64-8x8-16");
   assertEquals(first(63), "workgroup-16x32-4x4-16");
@@ -173,7 +150,8 @@ Deno.test("attentionSchedules() shrinks the tile to fit few invocations", () => 
 });
 
 Deno.test("attentionSchedules() always ends with the naive schedule", () => {
-  const bare = device("other", null, {
+  const bare = planDevice("other", {
+    lanes: null,
     maxComputeWorkgroupStorageSize: 16,
     maxComputeInvocationsPerWorkgroup: 64,
   });
@@ -196,8 +174,8 @@ Deno.test("attentionSchedules() puts split first where there are few queries and
 Deno.test("attentionSchedules() gives split no fewer invocations than columns of a sum", () => {
   const decode = { qLen: 1, kvLen: 4096 };
 
-  assertEquals(names(decode, device("swiftshader", 4))[0], "split-8x1-1-buffer");
-  assertEquals(names(decode, device("llvmpipe", 16))[0], "split-16x1-1-texture");
+  assertEquals(names(decode, planDevice("swiftshader", { lanes: 4 }))[0], "split-8x1-1-buffer");
+  assertEquals(names(decode, planDevice("llvmpipe", { lanes: 16 }))[0], "split-16x1-1-texture");
 });
 
 Deno.test("planAttention() takes a schedule by kind, by name and by value", () => {
@@ -219,7 +197,7 @@ Deno.test("planAttention() takes a schedule by kind, by name and by value", () =
 });
 
 Deno.test("planAttention() throws when a schedule does not fit, and lists those that do", () => {
-  const bare = device("other", null, { maxComputeWorkgroupStorageSize: 4096 });
+  const bare = planDevice("other", { lanes: null, maxComputeWorkgroupStorageSize: 4096 });
   const refuse = (schedule: string): string =>
     assertThrows(() => planAttention(problem({ schedule, copyable: false }), bare), RangeError)
       .message;
@@ -301,7 +279,7 @@ Deno.test("planAttention() runs queries without keys", () => {
 
 Deno.test("planAttention() cuts rounds by batch where a binding holds few entries", () => {
   // an entry of q takes 2 MiB, and 8 KiB are kept for alignment
-  const small = device("nvidia", 32, { maxStorageBufferBindingSize: 5 * 2 ** 20 });
+  const small = planDevice("nvidia", { ...BINDINGS, maxStorageBufferBindingSize: 5 * 2 ** 20 });
   const { rounds } = planAttention(problem({ batch: 4 }), small);
 
   assertEquals(ranges(rounds.map(({ rows }) => rows), "batch"), [[0, 2], [2, 4]]);
@@ -309,7 +287,7 @@ Deno.test("planAttention() cuts rounds by batch where a binding holds few entrie
 });
 
 Deno.test("planAttention() cuts rounds by queries where a binding holds less than an entry", () => {
-  const small = device("nvidia", 32, { maxStorageBufferBindingSize: 2 ** 20 });
+  const small = planDevice("nvidia", { ...BINDINGS, maxStorageBufferBindingSize: 2 ** 20 });
   const plan = planAttention(problem({ kvLen: 256 }), small);
   const rows = plan.rounds.map(({ rows }) => rows);
 
@@ -334,7 +312,7 @@ Deno.test("planAttention() keeps partial results in f32 for f16 tensors", () => 
 });
 
 Deno.test("planAttention() cuts queries, heads and batch to the workgroups of a dispatch", () => {
-  const few = device("nvidia", 32, { maxComputeWorkgroupsPerDimension: 4 });
+  const few = planDevice("nvidia", { maxComputeWorkgroupsPerDimension: 4 });
   const cut = (changes: Partial<AttentionProblem>, axis: keyof Slice) =>
     ranges(allLaunches(planAttention(problem({ qLen: 64, ...changes }), few)), axis);
 
@@ -445,12 +423,12 @@ Deno.test("attentionSchedules() keeps the limits of every device", () => {
   const devices = [
     NVIDIA,
     LLVMPIPE,
-    device("llvmpipe", 16),
-    device("swiftshader", 4, { maxComputeInvocationsPerWorkgroup: 256 }),
-    device("apple", 32, { maxComputeWorkgroupStorageSize: 16384 }),
-    device("amd", 64, { maxComputeInvocationsPerWorkgroup: 256 }),
-    device("intel", null, { maxComputeWorkgroupStorageSize: 8192 }),
-    device("other", null, { maxComputeInvocationsPerWorkgroup: 128 }),
+    planDevice("llvmpipe", { lanes: 16 }),
+    planDevice("swiftshader", { lanes: 4, maxComputeInvocationsPerWorkgroup: 256 }),
+    planDevice("apple", { lanes: 32, maxComputeWorkgroupStorageSize: 16384 }),
+    planDevice("amd", { lanes: 64, maxComputeInvocationsPerWorkgroup: 256 }),
+    planDevice("intel", { lanes: null, maxComputeWorkgroupStorageSize: 8192 }),
+    planDevice("other", { lanes: null, maxComputeInvocationsPerWorkgroup: 128 }),
   ];
   for (const on of devices) {
     const { limits: { maxComputeWorkgroupStorageSize, maxComputeInvocationsPerWorkgroup } } = on;
@@ -529,7 +507,7 @@ function randomCase(next: () => number): Case {
   };
   return {
     problem: problem(changes),
-    device: device(pick("llvmpipe", "nvidia"), 8, limits),
+    device: planDevice(pick("llvmpipe", "nvidia"), { lanes: 8, ...limits }),
   };
 }
 

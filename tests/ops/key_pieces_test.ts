@@ -7,23 +7,12 @@ import { IN_A_ROW, type KeyLayout } from "../../ops/attention/key_layout.ts";
 import { attentionPrograms } from "../../ops/attention/launch.ts";
 import { type AttentionPlan, planAttention } from "../../ops/attention/plan.ts";
 import type { AttentionProblem } from "../../ops/attention/problem.ts";
-import { attentionSchedules, type PlanDevice, scheduleName } from "../../ops/attention/schedule.ts";
+import { attentionSchedules, scheduleName } from "../../ops/attention/schedule.ts";
 import { adapter } from "../adapter.ts";
 import { assertClose } from "../assert_close.ts";
+import { planDevice } from "./plan_device.ts";
 
-const LLVMPIPE: PlanDevice = {
-  adapter: {
-    ...{ description: "llvmpipe", vendor: "", architecture: "", driver: "llvmpipe" },
-    software: true,
-  },
-  features: { f16: true, subgroups: { size: 8, directive: false }, timestamps: true },
-  limits: {
-    ...{ maxStorageBufferBindingSize: 2 ** 27, maxBufferSize: 2 ** 31 },
-    ...{ maxComputeWorkgroupStorageSize: 32768, maxComputeInvocationsPerWorkgroup: 1024 },
-    ...{ maxComputeWorkgroupsPerDimension: 65535, maxTextureDimension2D: 16384 },
-    ...{ minStorageBufferOffsetAlignment: 32, maxLoopIterations: 65535 },
-  },
-};
+const LLVMPIPE = planDevice("llvmpipe");
 const CACHE: KeyLayout = {
   ...{ kind: "cache", layout: "rows", pageSize: 1, pages: 0, capacity: 6000 },
   ...{ lengthHeads: 1, tableHeads: 1, named: null },

@@ -3,6 +3,7 @@ import type { PlanDevice } from "../../ops/attention/schedule.ts";
 import { planLogLinear } from "../../ops/log_linear/plan.ts";
 import type { LogLinearProblem } from "../../ops/log_linear/problem.ts";
 import { logLinearScheduleName, logLinearSchedules } from "../../ops/log_linear/schedule.ts";
+import { planDevice, PROMISED_LIMITS } from "./plan_device.ts";
 
 const PROBLEM: LogLinearProblem = {
   ...{ qHeads: 4, kHeads: 4, heads: 4, keyDim: 64, valueDim: 64, levels: 13, scale: 1 },
@@ -11,26 +12,12 @@ const PROBLEM: LogLinearProblem = {
   ...{ bounds: [0, 4096], schedule: null },
 };
 
+/** A device of a driver that has no more than WebGPU promises, with changes. */
 function deviceOf(
   driver: "llvmpipe" | "nvidia",
   limits: Partial<PlanDevice["limits"]> = {},
 ): PlanDevice {
-  const software = driver === "llvmpipe";
-  return {
-    adapter: { vendor: "", architecture: "", description: "", software, driver },
-    features: {
-      f16: true,
-      timestamps: true,
-      subgroups: { size: software ? 8 : 32, directive: false },
-    },
-    limits: {
-      ...{ maxStorageBufferBindingSize: 2 ** 27, maxBufferSize: 2 ** 28 },
-      ...{ maxComputeWorkgroupStorageSize: 16384, maxComputeInvocationsPerWorkgroup: 256 },
-      ...{ maxComputeWorkgroupsPerDimension: 65535, maxTextureDimension2D: 8192 },
-      ...{ minStorageBufferOffsetAlignment: 256, maxLoopIterations: software ? 65535 : Infinity },
-      ...limits,
-    },
-  } as PlanDevice;
+  return planDevice(driver, { ...PROMISED_LIMITS, ...limits });
 }
 
 /** Sequence, first place and chunks of the pieces of each round. */

@@ -10,6 +10,7 @@ import type { TokenPlan } from "../../ops/attention/tokens.ts";
 import { NO_HOOKS } from "../../kernels/attention/hooks.ts";
 import { WEIGHTS } from "../../kernels/attention/weights.ts";
 import { adapter } from "../adapter.ts";
+import { planDevice } from "./plan_device.ts";
 
 const TABLE = Int32Array.of(7, 2, 3, 7, 0, 8);
 
@@ -28,13 +29,7 @@ function tokensOf(source: "buffer" | "texture", named: CacheKeys["named"]): Toke
   const schedule: AttentionSchedule = {
     ...{ kind: "split", threads: 8, rows: 2, parts: 1, exchange: "shuffle", source },
   };
-  const limits = {
-    ...{ maxStorageBufferBindingSize: 2 ** 27, maxBufferSize: 2 ** 31 },
-    ...{ maxComputeWorkgroupStorageSize: 32768, maxComputeInvocationsPerWorkgroup: 1024 },
-    ...{ maxComputeWorkgroupsPerDimension: 65535, maxTextureDimension2D: 16384 },
-    ...{ minStorageBufferOffsetAlignment: 32, maxLoopIterations: 65535 },
-  };
-  return cacheTokens(problem, keys, schedule, limits);
+  return cacheTokens(problem, keys, schedule, planDevice("llvmpipe").limits);
 }
 
 const SLICE = { batch: [0, 2], queries: [0, 1], kvHeads: [0, 2], parts: [0, 1] } as const;

@@ -25,39 +25,10 @@ import {
 import { neighborhoodTokens } from "../../ops/neighborhood/tokens.ts";
 import { visibleKeys } from "../../reference/mod.ts";
 import { dryRunOf, dryTensor } from "./dry_run.ts";
+import { planDevice } from "./plan_device.ts";
 
-const LIMITS: PlanDevice["limits"] = {
-  maxStorageBufferBindingSize: 2 ** 27,
-  maxBufferSize: 2 ** 31,
-  maxComputeWorkgroupStorageSize: 32768,
-  maxComputeInvocationsPerWorkgroup: 1024,
-  maxComputeWorkgroupsPerDimension: 65535,
-  maxTextureDimension2D: 16384,
-  minStorageBufferOffsetAlignment: 32,
-  maxLoopIterations: Infinity,
-};
-
-/** A device of these values. */
-function device(
-  driver: "nvidia" | "llvmpipe",
-  lanes: number,
-  limits: Partial<PlanDevice["limits"]> = {},
-): PlanDevice {
-  return {
-    adapter: {
-      description: driver,
-      vendor: "",
-      architecture: "",
-      driver,
-      software: driver === "llvmpipe",
-    },
-    features: { f16: true, subgroups: { size: lanes, directive: false }, timestamps: true },
-    limits: { ...LIMITS, ...limits },
-  };
-}
-
-const NVIDIA = device("nvidia", 32);
-const LLVMPIPE = device("llvmpipe", 8, { maxLoopIterations: 65535 });
+const NVIDIA = planDevice("nvidia");
+const LLVMPIPE = planDevice("llvmpipe", { maxLoopIterations: 65_535 });
 
 /** Neighborhood attention of B1 H2 D32 f32 on a layout, with changes. */
 function problem(
@@ -335,7 +306,7 @@ Deno.test("planNeighborhood() takes a schedule by kind, by attention's name, by 
 });
 
 Deno.test("planNeighborhood() throws when a schedule does not fit, and lists those that do", () => {
-  const bare = device("nvidia", 32, { maxComputeWorkgroupStorageSize: 4096 });
+  const bare = planDevice("nvidia", { maxComputeWorkgroupStorageSize: 4096 });
   const given = problem([30, 30], { windowSize: 3 }, { copyable: false, headDim: 256 }, "split");
 
   assertEquals(
@@ -389,14 +360,14 @@ const SQUARES: TiledSchedule = {
 Deno.test("neighborhoodTokens() counts query tiles of all residues", () => {
   // 22 tokens are 6 + 6 + 5 + 5 places of four residues: 2 tiles of 4 each
   const given = problem([22, 16], { windowSize: 4, dilation: [4, 1] });
-  const tokens = neighborhoodTokens(given, SQUARES, LIMITS);
+  const tokens = neighborhoodTokens(given, SQUARES, NVIDIA.limits);
 
   assertEquals(tokens.queryStep, 4 * 4 * 16);
   assertEquals(tokens.queryTiles([0, 22 * 16]), 4 * 2 * 4);
 });
 
 Deno.test("neighborhoodTokens() binds the rows of the first axis that queries see", () => {
-  const tokens = neighborhoodTokens(problem([64, 16], { windowSize: 5 }), SQUARES, LIMITS);
+  const tokens = neighborhoodTokens(problem([64, 16], { windowSize: 5 }), SQUARES, NVIDIA.limits);
   const keys = (first: number, end: number): Range =>
     tokens.keys({
       batch: [0, 1],
@@ -412,7 +383,10 @@ Deno.test("neighborhoodTokens() binds the rows of the first axis that queries se
 
 Deno.test("planNeighborhood() divides keys that exceed a binding along the first axis", () => {
   // a row of 64 tokens takes 16 KiB over the heads; 64 KiB are 4 rows, less the slack: 3
-  const small = device("nvidia", 32, { maxStorageBufferBindingSize: 2 ** 16 });
+  const small = planDevice("nvidia", {
+    maxStorageBufferBindingSize: 2 ** 16,
+    minStorageBufferOffsetAlignment: 32,
+  });
   const given = problem([64, 64], { windowSize: [9, 5] }, { copyable: false });
   const { attention, pattern } = tiledPlan(given, small);
 
@@ -505,7 +479,7 @@ function randomCase(random: Random): Case {
   const schedule = random.pick([null, "workgroup", "workgroup-16x16-4x4-16", "subgroup"]);
   return {
     problem: problem(axes.map(({ tokens }) => tokens), pattern, changes, schedule),
-    device: device(random.pick(["llvmpipe", "nvidia"]), 8, limits),
+    device: planDevice(random.pick(["llvmpipe", "nvidia"]), { lanes: 8, ...limits }),
   };
 }
 

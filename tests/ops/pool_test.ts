@@ -14,6 +14,7 @@ import type { PoolProblem } from "../../ops/pool/problem.ts";
 import * as reference from "../../reference/mod.ts";
 import { adapter } from "../adapter.ts";
 import { assertClose } from "../assert_close.ts";
+import { planLimits } from "./plan_device.ts";
 
 const ignore = adapter === null;
 const shared = adapter === null ? null : await requestGpu({ poison: true });
@@ -117,16 +118,7 @@ Deno.test({
   },
 });
 
-const LIMITS = {
-  maxStorageBufferBindingSize: 2 ** 27,
-  maxBufferSize: 2 ** 31,
-  maxComputeWorkgroupStorageSize: 32768,
-  maxComputeInvocationsPerWorkgroup: 1024,
-  maxComputeWorkgroupsPerDimension: 65535,
-  maxTextureDimension2D: 16384,
-  minStorageBufferOffsetAlignment: 256,
-  maxLoopIterations: 1000,
-};
+const LIMITS = planLimits({ maxLoopIterations: 1000 });
 
 Deno.test("planPool() shares long blocks, and throws where a loop would be too long", () => {
   const problem: PoolProblem = {

@@ -5,34 +5,17 @@ import type { CacheKeys, KeyLayout, PackedKeys } from "../../ops/attention/key_l
 import { attentionPrograms } from "../../ops/attention/launch.ts";
 import { type AttentionPlan, planAttention } from "../../ops/attention/plan.ts";
 import type { AttentionProblem } from "../../ops/attention/problem.ts";
-import { attentionSchedules, type PlanDevice, scheduleName } from "../../ops/attention/schedule.ts";
+import { attentionSchedules, scheduleName } from "../../ops/attention/schedule.ts";
 import { keysOfTile, queriesOfTile, type Slice, sourceOf } from "../../ops/attention/tokens.ts";
 import { Random } from "../../cli/random.ts";
+import { planDevice } from "./plan_device.ts";
 
-/** A device with subgroups of 8 and limits of its own. */
-function device(limits: Partial<PlanDevice["limits"]> = {}): PlanDevice {
-  return {
-    adapter: {
-      description: "llvmpipe",
-      vendor: "",
-      architecture: "",
-      driver: "llvmpipe",
-      software: true,
-    },
-    features: { f16: true, subgroups: { size: 8, directive: false }, timestamps: true },
-    limits: {
-      maxStorageBufferBindingSize: 2 ** 27,
-      maxBufferSize: 2 ** 31,
-      maxComputeWorkgroupStorageSize: 32768,
-      maxComputeInvocationsPerWorkgroup: 1024,
-      maxComputeWorkgroupsPerDimension: 65535,
-      maxTextureDimension2D: 16384,
-      minStorageBufferOffsetAlignment: 32,
-      maxLoopIterations: 65535,
-      ...limits,
-    },
-  };
-}
+const LLVMPIPE = planDevice("llvmpipe");
+/** llvmpipe with bindings of 64 KiB. */
+const SMALL = planDevice("llvmpipe", {
+  maxStorageBufferBindingSize: 2 ** 16,
+  minStorageBufferOffsetAlignment: 32,
+});
 
 /** Attention over keys that are laid out, B1 H4/2 D8 f32, with changes. */
 function problem(keys: KeyLayout, changes: Partial<AttentionProblem> = {}): AttentionProblem {
@@ -105,9 +88,10 @@ Deno.test("planAttention() computes each query of packed sequences exactly once"
     const given = problem(keys, { qLen, kvLen, schedule });
     const plan = planAttention(
       given,
-      device({
+      planDevice("llvmpipe", {
         maxComputeWorkgroupsPerDimension: random.pick([3, 8, 65535]),
         maxStorageBufferBindingSize: random.pick([20000, 40000, 2 ** 27]),
+        minStorageBufferOffsetAlignment: 32,
         maxLoopIterations: random.pick([150, 65535]),
       }),
     );
@@ -128,7 +112,7 @@ Deno.test("planAttention() keeps launches of packed sequences to the workgroups 
   const keys: PackedKeys = { kind: "packed", q, kv: q, bottomRight: true };
   const plan = planAttention(
     problem(keys, { qLen: 100, kvLen: 100 }),
-    device({ maxComputeWorkgroupsPerDimension: 16 }),
+    planDevice("llvmpipe", { maxComputeWorkgroupsPerDimension: 16 }),
   );
   const launches = allLaunches(plan);
 
@@ -139,7 +123,7 @@ Deno.test("planAttention() keeps launches of packed sequences to the workgroups 
 Deno.test("planAttention() has nothing to run for packed sequences without queries", () => {
   const keys: PackedKeys = { kind: "packed", q: [0, 0], kv: [0, 64], bottomRight: true };
 
-  assertEquals(planAttention(problem(keys, { qLen: 0 }), device()).rounds, []);
+  assertEquals(planAttention(problem(keys, { qLen: 0 }), LLVMPIPE).rounds, []);
 });
 
 const BLOCKS = { kind: "blocks", batch: 1, heads: 1, queryBlock: 24, keyBlock: 16 } as const;
@@ -156,7 +140,7 @@ Deno.test("planAttention() cuts queries under a block map at borders of blocks",
     const given = problem(keys, { qLen, kvLen, schedule });
     const plan = planAttention(
       given,
-      device({ maxComputeWorkgroupsPerDimension: random.pick([20, 40, 65535]) }),
+      planDevice("llvmpipe", { maxComputeWorkgroupsPerDimension: random.pick([20, 40, 65535]) }),
     );
     const launches = allLaunches(plan);
     cut += Number(launches.length > 1);
@@ -179,7 +163,7 @@ Deno.test("planAttention() divides a block map into parts of whole blocks that o
       const kvLen = 2000;
       const keys: KeyLayout = { ...BLOCKS, qLen: 64, kvLen, keyBlock };
       const given = problem(keys, { kvLen, schedule });
-      const on = device({ maxLoopIterations: 1000 });
+      const on = planDevice("llvmpipe", { maxLoopIterations: 1000 });
       const { tokens, schedule: chosen } = planAttention(given, on);
       const { allParts, mapBlocks } = tokens.params({
         ...{ batch: [0, 1], queries: [0, 64], kvHeads: [0, 2], parts: [0, 1] },
@@ -201,7 +185,7 @@ Deno.test("planAttention() throws when a block of a map exceeds a loop", () => {
   const plan = () =>
     planAttention(
       problem(keys, { kvLen: 4096, schedule: "subgroup" }),
-      device({ maxLoopIterations: 1000 }),
+      planDevice("llvmpipe", { maxLoopIterations: 1000 }),
     );
 
   assertEquals(
@@ -217,10 +201,9 @@ const CACHE: CacheKeys = {
 
 Deno.test("planAttention() refuses keys that exceed a binding where they are not in a row", () => {
   // a key takes 64 bytes over both heads: 1024 of them, less 1 KiB for alignment
-  const small = device({ maxStorageBufferBindingSize: 2 ** 16 });
   const refuse = (keys: KeyLayout, kvLen: number): string =>
     assertThrows(
-      () => planAttention(problem(keys, { kvLen, qLen: 1 }), small),
+      () => planAttention(problem(keys, { kvLen, qLen: 1 }), SMALL),
       RangeError,
     ).message;
   const rule =
@@ -246,11 +229,10 @@ Deno.test("planAttention() refuses keys that exceed a binding where they are not
 });
 
 Deno.test("planAttention() reads keys from textures that exceed a binding and may be copied", () => {
-  const small = device({ maxStorageBufferBindingSize: 2 ** 16 });
   const sourceFor = (pages: number): string => {
     const keys: CacheKeys = { ...CACHE, layout: "pages", pages, pageSize: 16, capacity: 64 };
     const given = problem(keys, { kvLen: 64, qLen: 1, copyable: true });
-    return sourceOf(planAttention(given, small).schedule);
+    return sourceOf(planAttention(given, SMALL).schedule);
   };
 
   // few of the stored keys are walked
@@ -260,7 +242,7 @@ Deno.test("planAttention() reads keys from textures that exceed a binding and ma
 
 Deno.test("planAttention() divides a cache by its capacity, and reads all pages", () => {
   const keys: CacheKeys = { ...CACHE, layout: "pages", pages: 9, pageSize: 512 };
-  const plan = planAttention(problem(keys, { qLen: 1, kvLen: 4096 }), device());
+  const plan = planAttention(problem(keys, { qLen: 1, kvLen: 4096 }), LLVMPIPE);
 
   assertEquals(scheduleName(plan.schedule), "split-8x2-4-buffer");
   assertEquals(plan.tokens.parts, 4);
@@ -269,7 +251,7 @@ Deno.test("planAttention() divides a cache by its capacity, and reads all pages"
 
 Deno.test("attentionSchedules() splits keys only where heads that share a kv head see the same", () => {
   const split = (keys: KeyLayout, changes: Partial<AttentionProblem> = {}): boolean =>
-    attentionSchedules(problem(keys, changes), device()).some(({ kind }) => kind === "split");
+    attentionSchedules(problem(keys, changes), LLVMPIPE).some(({ kind }) => kind === "split");
   const sizes = { qLen: 64, kvLen: 64 };
 
   assertEquals([1, 2, 4].map((heads) => split({ ...BLOCKS, ...sizes, heads })), [
@@ -287,7 +269,7 @@ Deno.test("attentionSchedules() splits keys only where heads that share a kv hea
 
 Deno.test("attentionSchedules() has the naive schedule for keys in a row alone", () => {
   const naive = (keys: KeyLayout): boolean =>
-    attentionSchedules(problem(keys), device()).some(({ kind }) => kind === "naive");
+    attentionSchedules(problem(keys), LLVMPIPE).some(({ kind }) => kind === "naive");
 
   assertEquals(naive({ kind: "row" }), true);
   assertEquals(naive(CACHE), false);
@@ -298,7 +280,7 @@ Deno.test("attentionSchedules() has the naive schedule for keys in a row alone",
 Deno.test("attentionPrograms() has one text for all lengths, maps, sequences and caches of a kind", () => {
   const text = (keys: KeyLayout, changes: Partial<AttentionProblem>, schedule: string): string => {
     const given = problem(keys, { ...changes, schedule, lse: true }); // as parts have it
-    return attentionPrograms(given, planAttention(given, device()))[0].code;
+    return attentionPrograms(given, planAttention(given, LLVMPIPE))[0].code;
   };
   const sizes = [{ qLen: 64, kvLen: 64 }, { qLen: 9, kvLen: 1000, heads: 6, kvHeads: 3 }];
   const layouts: ((given: { qLen: number; kvLen: number }) => KeyLayout)[] = [

@@ -10,45 +10,15 @@ import type { RecurrenceProblem } from "../../ops/recurrence/problem.ts";
 import { recurrenceScheduleName, recurrenceSchedules } from "../../ops/recurrence/schedule.ts";
 import type { Segment } from "../../ops/segments.ts";
 import { dryBuffer, dryRunOf, dryTensor } from "./dry_run.ts";
+import { planDevice } from "./plan_device.ts";
 
-const LIMITS: PlanDevice["limits"] = {
-  maxStorageBufferBindingSize: 2 ** 27,
-  maxBufferSize: 2 ** 31,
-  maxComputeWorkgroupStorageSize: 32768,
-  maxComputeInvocationsPerWorkgroup: 1024,
-  maxComputeWorkgroupsPerDimension: 65535,
-  maxTextureDimension2D: 16384,
-  minStorageBufferOffsetAlignment: 32,
-  maxLoopIterations: Infinity,
-};
-
-/** A device of these values. */
-function device(
-  driver: "nvidia" | "llvmpipe",
-  lanes: number | null,
-  limits: Partial<PlanDevice["limits"]> = {},
-): PlanDevice {
-  return {
-    adapter: {
-      description: driver,
-      vendor: "",
-      architecture: "",
-      driver,
-      software: driver === "llvmpipe",
-    },
-    features: {
-      f16: true,
-      subgroups: lanes === null ? null : { size: lanes, directive: false },
-      timestamps: true,
-    },
-    limits: { ...LIMITS, ...limits },
-  };
-}
-
-const NVIDIA = device("nvidia", 32);
+const NVIDIA = planDevice("nvidia");
 /** The same, with the smallest binding that WebGPU promises. */
-const NVIDIA_128 = device("nvidia", 32, { maxStorageBufferBindingSize: 2 ** 27 });
-const LLVMPIPE = device("llvmpipe", 8, { maxLoopIterations: 65535 });
+const NVIDIA_128 = planDevice("nvidia", {
+  maxStorageBufferBindingSize: 2 ** 27,
+  minStorageBufferOffsetAlignment: 32,
+});
+const LLVMPIPE = planDevice("llvmpipe");
 
 /** The input of gates of a shape. */
 const GATES: Readonly<Record<string, InputName>> = { head: "headGate", token: "g", channel: "gk" };
@@ -123,7 +93,7 @@ Deno.test("planRecurrence() walks whole sequences in one round where nothing end
 
 Deno.test("planRecurrence() cuts sequences for short loops, each in pieces of its own", () => {
   // 0.9 · 101 iterations less 10 for states of 16 rows, 10 for 8 tokens: 64.7
-  const on = device("llvmpipe", 8, { maxLoopIterations: 101 });
+  const on = planDevice("llvmpipe", { maxLoopIterations: 101 });
   const packed = { length: 150, bounds: [0, 70, 70, 71, 71, 150, 150] };
 
   assertEquals(piecesOf(planRecurrence(problem(packed), on)), [
@@ -169,7 +139,7 @@ Deno.test("planRecurrence() cuts sequences into chunks in the order of the recur
 
 Deno.test("planRecurrence() carries chunks over rounds where their states exceed a binding", () => {
   // 10 states of 2 heads, 2 sequences: 5 - 1 chunks at a time
-  const on = device("llvmpipe", 8, { maxStorageBufferBindingSize: 10 * 4 * 2 * 256 });
+  const on = planDevice("llvmpipe", { maxStorageBufferBindingSize: 10 * 4 * 2 * 256 });
   const given = problem({ batch: 2, length: 70, mode: "chunk", chunkSize: 16 });
 
   const { rounds } = planRecurrence(given, on);
@@ -221,8 +191,8 @@ Deno.test("planRecurrence() chooses chunks where loops would leave a GPU idle", 
   assertEquals(chunked({ heads: 256, bounds: [0, 1000, 1024] }), false);
   // blocks of 4 · 8 columns
   const subgroup = { schedule: "subgroup-8x1-buffer", valueDim: 64 };
-  assertEquals(chunked({ ...subgroup, heads: 255 }, device("nvidia", 8)), true);
-  assertEquals(chunked({ ...subgroup, heads: 256 }, device("nvidia", 8)), false);
+  assertEquals(chunked({ ...subgroup, heads: 255 }, planDevice("nvidia", { lanes: 8 })), true);
+  assertEquals(chunked({ ...subgroup, heads: 256 }, planDevice("nvidia", { lanes: 8 })), false);
 });
 
 Deno.test("planRecurrence() takes the mode that was asked for, but for the baseline", () => {
@@ -303,7 +273,8 @@ Deno.test("recurrenceSchedules() has blocks where all channels of a token decay 
 });
 
 Deno.test("recurrenceSchedules() knows no subgroups where there are none", () => {
-  const names = recurrenceSchedules(problem(), device("nvidia", null)).map(recurrenceScheduleName);
+  const bare = planDevice("nvidia", { lanes: null });
+  const names = recurrenceSchedules(problem(), bare).map(recurrenceScheduleName);
 
   assertEquals(names, ["workgroup-8x1-buffer", "naive"]);
 });
@@ -317,21 +288,21 @@ Deno.test("recurrenceSchedules() streams states where no sequence has more than 
   assertEquals(steps({}, LLVMPIPE), onLlvmpipe);
   assertEquals(steps({ batch: 3, bounds: [0, 1, 1, 2] }, LLVMPIPE), onLlvmpipe);
   assertEquals(
-    steps({}, device("llvmpipe", 16)),
+    steps({}, planDevice("llvmpipe", { lanes: 16 })),
     "step-broadcast-texture step-broadcast-buffer step-workgroup-buffer",
   );
   assertEquals(
     steps({}, NVIDIA),
     "step-workgroup-buffer step-shuffle-buffer step-shuffle-texture",
   );
-  assertEquals(steps({}, device("nvidia", null)), "step-workgroup-buffer");
+  assertEquals(steps({}, planDevice("nvidia", { lanes: null })), "step-workgroup-buffer");
   // texels have four value channels of a state that is there
   const buffers = "step-shuffle-buffer step-workgroup-buffer";
   assertEquals(steps({ initial: false }, LLVMPIPE), buffers);
   assertEquals(steps({ valueFirst: true }, LLVMPIPE), buffers);
   assertEquals(steps({ valueDim: 18 }, LLVMPIPE), buffers);
   // workgroup memory has a number of each of the rows, and the sums of its columns
-  const small = device("nvidia", 32, { maxComputeWorkgroupStorageSize: 4 * 6 * 16 + 1024 });
+  const small = planDevice("nvidia", { maxComputeWorkgroupStorageSize: 4 * 6 * 16 + 1024 });
   assertEquals(steps({}, small).includes("workgroup"), true);
   assertEquals(steps({ keyDim: 17 }, small), "step-shuffle-buffer step-shuffle-texture");
   assertEquals(steps({ bounds: [0, 2] }, LLVMPIPE), "");
@@ -344,7 +315,7 @@ Deno.test("recurrenceSchedules() loads as many tokens as workgroup memory holds"
   const tokens = (bytes: number, changes: Partial<RecurrenceProblem>): number | undefined =>
     recurrenceSchedules(
       problem({ valueDim: 64, ...changes }),
-      device("nvidia", null, { maxComputeWorkgroupStorageSize: bytes }),
+      planDevice("nvidia", { lanes: null, maxComputeWorkgroupStorageSize: bytes }),
     ).flatMap((schedule) => schedule.kind === "tiled" ? [schedule.tokens] : [])[0];
 
   assertEquals(tokens(16384, {}), 16);
@@ -404,7 +375,8 @@ function randomCase(random: Random): Case {
       chunkSize: random.pick([16, 32, 64]),
       schedule: random.pick([null, null, "workgroup", "subgroup", "naive"]),
     }),
-    device: device(random.pick(["llvmpipe", "nvidia"]), random.pick([8, 32]), {
+    device: planDevice(random.pick(["llvmpipe", "nvidia"]), {
+      lanes: random.pick([8, 32]),
       maxStorageBufferBindingSize: random.pick([2 ** 18, 2 ** 19, 2 ** 27]),
       maxComputeWorkgroupsPerDimension: random.pick([4, 65535, 65535]),
       minStorageBufferOffsetAlignment: alignment,
@@ -597,13 +569,15 @@ Deno.test("launchRecurrence() launches nothing without sequences", () => {
 
 Deno.test("launchRecurrence() cuts launches for grids and bindings, with the tokens that they see", () => {
   const given = problem({ length: 640, mode: "chunk", chunkSize: 64, schedule: "workgroup" });
-  const walks = (limits: Partial<PlanDevice["limits"]>) =>
-    dryRun({ problem: given, device: device("nvidia", 32, limits) })
+  const walks = (limits: Partial<PlanDevice["limits"]>) => {
+    const device = planDevice("nvidia", { minStorageBufferOffsetAlignment: 32, ...limits });
+    return dryRun({ problem: given, device })
       .filter(({ program: { label } }) => label === "recurrence (loop, workgroup)")
       .map(({ params, grid, resources }) => {
         const { offset, size } = resources.out as BufferRange;
         return [params.segment0, grid, params.outFirst, params.qFirst, offset, size];
       });
+  };
 
   assertEquals(walks({}), [[0, [1, 2, 10], 0, 0, 0, 81920]]);
   assertEquals(walks({ maxComputeWorkgroupsPerDimension: 4 }), [

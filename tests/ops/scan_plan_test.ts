@@ -6,29 +6,7 @@ import { launchScan, type Named } from "../../ops/scan/launch.ts";
 import { planScan } from "../../ops/scan/plan.ts";
 import type { ScanProblem } from "../../ops/scan/problem.ts";
 import { dryRunOf, dryTensor } from "./dry_run.ts";
-
-const LIMITS: PlanDevice["limits"] = {
-  maxStorageBufferBindingSize: 2 ** 27,
-  maxBufferSize: 2 ** 31,
-  maxComputeWorkgroupStorageSize: 32768,
-  maxComputeInvocationsPerWorkgroup: 1024,
-  maxComputeWorkgroupsPerDimension: 65535,
-  maxTextureDimension2D: 16384,
-  minStorageBufferOffsetAlignment: 256,
-  maxLoopIterations: Infinity,
-};
-
-/** A device of these limits. */
-function device(
-  driver: "nvidia" | "llvmpipe",
-  limits: Partial<PlanDevice["limits"]> = {},
-): Pick<PlanDevice, "adapter" | "limits"> {
-  const software = driver === "llvmpipe";
-  return {
-    adapter: { description: driver, vendor: "", architecture: "", driver, software },
-    limits: { ...LIMITS, ...limits },
-  };
-}
+import { planDevice } from "./plan_device.ts";
 
 /** A scan of one sequence of 1000 tokens with 64 channels, f32, with changes. */
 function problem(changes: Partial<ScanProblem> = {}): ScanProblem {
@@ -43,7 +21,7 @@ function problem(changes: Partial<ScanProblem> = {}): ScanProblem {
 
 Deno.test("planScan() takes chunks on a GPU that sequences and channels would not fill", () => {
   const chunks = (changes: Partial<ScanProblem>, driver: "nvidia" | "llvmpipe") =>
-    planScan(problem(changes), device(driver)).rounds[0].chunks?.length ?? 0;
+    planScan(problem(changes), planDevice(driver)).rounds[0].chunks?.length ?? 0;
 
   assertEquals(chunks({}, "nvidia"), 16);
   assertEquals(chunks({}, "llvmpipe"), 0);
@@ -58,7 +36,8 @@ Deno.test("planScan() cuts walks to loops and bindings, and chunks to what a bin
     changes: Partial<ScanProblem>,
     limits: Partial<PlanDevice["limits"]>,
   ): readonly number[] =>
-    planScan(problem(changes), device("nvidia", limits)).rounds.map(({ pieces }) => pieces[0].end);
+    planScan(problem(changes), planDevice("nvidia", limits)).rounds
+      .map(({ pieces }) => pieces[0].end);
 
   assertEquals(ends({ mode: "loop" }, { maxLoopIterations: 500 }), [450, 900, 1000]);
   assertEquals(ends({ mode: "loop" }, { maxStorageBufferBindingSize: 2 ** 17 }), [512, 1000]);
@@ -68,7 +47,7 @@ Deno.test("planScan() cuts walks to loops and bindings, and chunks to what a bin
 
 Deno.test("planScan() carries elements for states and further rounds only", () => {
   const carried = (changes: Partial<ScanProblem>, iterations = Infinity) =>
-    planScan(problem(changes), device("llvmpipe", { maxLoopIterations: iterations })).carried;
+    planScan(problem(changes), planDevice("llvmpipe", { maxLoopIterations: iterations })).carried;
 
   assertEquals(carried({}), false);
   assertEquals(carried({ initial: true }), true);
@@ -77,7 +56,7 @@ Deno.test("planScan() carries elements for states and further rounds only", () =
 });
 
 Deno.test("planScan() throws for tokens and states that no binding holds", () => {
-  const small = device("nvidia", { maxStorageBufferBindingSize: 4096 });
+  const small = planDevice("nvidia", { maxStorageBufferBindingSize: 4096 });
   const refuse = (changes: Partial<ScanProblem>): string =>
     assertThrows(() => planScan(problem(changes), small), RangeError).message;
 
@@ -126,7 +105,7 @@ Deno.test("launchScan() keeps to bindings, grids and alignments", () => {
       ...{ reverse: random.next() < 0.5, mode: random.pick(["loop", "chunk"] as const) },
       chunkSize: random.pick([16, 64]),
     });
-    const on = device("llvmpipe", {
+    const on = planDevice("llvmpipe", {
       maxStorageBufferBindingSize: 2 ** random.integer(15, 18),
       maxComputeWorkgroupsPerDimension: random.integer(1, 20),
       minStorageBufferOffsetAlignment: 32,

@@ -21,6 +21,7 @@ import type { SelectProblem } from "../../ops/select/problem.ts";
 import * as reference from "../../reference/mod.ts";
 import { adapter } from "../adapter.ts";
 import { assertClose } from "../assert_close.ts";
+import { planLimits } from "./plan_device.ts";
 
 const ignore = adapter === null;
 const shared = adapter === null ? null : await requestGpu({ poison: true });
@@ -371,16 +372,11 @@ testRefusal(
   ],
 );
 
-const LIMITS = {
+const LIMITS = planLimits({
   maxStorageBufferBindingSize: 2 ** 27,
-  maxBufferSize: 2 ** 31,
-  maxComputeWorkgroupStorageSize: 32768,
-  maxComputeInvocationsPerWorkgroup: 1024,
-  maxComputeWorkgroupsPerDimension: 65535,
-  maxTextureDimension2D: 16384,
   minStorageBufferOffsetAlignment: 256,
   maxLoopIterations: 65_535,
-};
+});
 
 Deno.test("planSelect() chooses by the row alone, and throws where a row would loop too long", () => {
   const problem: SelectProblem = {

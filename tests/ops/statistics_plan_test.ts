@@ -3,32 +3,15 @@ import { attentionProblemOf } from "../../ops/attention/problem.ts";
 import { length } from "../../ops/attention/tokens.ts";
 import { planStatistics, type StatisticsDevice } from "../../ops/statistics/plan.ts";
 import type { StatisticsProblem } from "../../ops/statistics/problem.ts";
+import { planDevice, PROMISED_LIMITS } from "./plan_device.ts";
 
-/** A device with these values in place of those of a large GPU. */
+/** A device that has no more than WebGPU promises, with changes. */
 function device(
   { software = false, ...limits }: Partial<StatisticsDevice["limits"]> & { software?: boolean } =
     {},
 ): StatisticsDevice {
   const driver = software ? "llvmpipe" : "nvidia";
-  return {
-    adapter: { description: driver, vendor: "", architecture: "", driver, software },
-    features: {
-      ...{ f16: true, timestamps: true },
-      subgroups: { size: software ? 8 : 32, directive: false },
-    },
-    limits: {
-      maxStorageBufferBindingSize: 2 ** 27,
-      maxBufferSize: 2 ** 31,
-      maxComputeWorkgroupStorageSize: 16384,
-      maxComputeInvocationsPerWorkgroup: 256,
-      maxComputeWorkgroupsPerDimension: 65535,
-      maxTextureDimension2D: 8192,
-      minStorageBufferOffsetAlignment: 256,
-      maxLoopIterations: software ? 65535 : Infinity,
-      ...limits,
-    },
-    maxBindings: 8,
-  };
+  return { ...planDevice(driver, { ...PROMISED_LIMITS, ...limits }), maxBindings: 8 };
 }
 
 /** All statistics of T = S tokens in 4 heads of 64 channels, with changes. */

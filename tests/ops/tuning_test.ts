@@ -26,24 +26,18 @@ import { planSelectiveScan } from "../../ops/selective_scan/plan.ts";
 import type { SelectiveScanProblem } from "../../ops/selective_scan/problem.ts";
 import { selectiveScheduleName } from "../../ops/selective_scan/schedule.ts";
 import { adapter } from "../adapter.ts";
+import { planDevice } from "./plan_device.ts";
 
 const ignore = adapter === null;
 const LLVMPIPE = "llvmpipe / llvmpipe (LLVM 15.0.6, 256 bits) / 8 lanes";
 
 /** llvmpipe, with what a tuning chooses for classes of problems. */
 function llvmpipe(tuned: Readonly<Record<string, TunedChoice>> = {}): PlanDevice {
+  const device = planDevice("llvmpipe", { lanes: 8 });
+  const description = "llvmpipe (LLVM 15.0.6, 256 bits)";
   return {
-    adapter: {
-      ...{ description: "llvmpipe (LLVM 15.0.6, 256 bits)", vendor: "65541", architecture: "" },
-      ...{ driver: "llvmpipe", software: true },
-    },
-    features: { f16: true, subgroups: { size: 8, directive: false }, timestamps: true },
-    limits: {
-      ...{ maxStorageBufferBindingSize: 2 ** 27, maxBufferSize: 2 ** 31 },
-      ...{ maxComputeWorkgroupStorageSize: 32768, maxComputeInvocationsPerWorkgroup: 1024 },
-      ...{ maxComputeWorkgroupsPerDimension: 65535, maxTextureDimension2D: 16384 },
-      ...{ minStorageBufferOffsetAlignment: 32, maxLoopIterations: 65535 },
-    },
+    ...device,
+    adapter: { ...device.adapter, description, vendor: "65541" },
     tuned: tunedClasses({ version: 1, adapters: { [LLVMPIPE]: tuned } }, LLVMPIPE),
   };
 }
