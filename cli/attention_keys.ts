@@ -58,9 +58,10 @@ export function keyLayoutOf(c: Given): KeyLayout {
   }
   if (pages === undefined) return IN_A_ROW;
   const [count, pageSize] = keyShape(c);
+  const named = namedPages(tableOf(c), [count, pageSize, c.kvHeads, c.headDim]);
   return {
     ...{ kind: "cache", layout: "pages", pageSize, pages: count, capacity: keyCount(c) },
-    ...{ lengthHeads: 0, tableHeads: 1, named: namedPages(tableOf(c)) },
+    ...{ lengthHeads: 0, tableHeads: 1, named },
   };
 }
 

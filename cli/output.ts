@@ -43,7 +43,7 @@ async function naming(path: string, writing: Promise<void>): Promise<void> {
     await writing;
   } catch (error) {
     throw new TypeError(
-      `Cannot write to ${path}: ${reasonOf(error)}`,
+      `Cannot write to ${path}: ${reasonOf(error, "folder")}`,
     );
   }
 }

@@ -38,8 +38,9 @@ export const run: Command = {
   },
   async run(args) {
     const list = args.text("repeat");
-    const tuned = await tunedOptions(args);
-    if (list !== undefined) return await runJobs(await readText(list), tuned);
+    if (list !== undefined) {
+      return await runJobs(await readText(list), await tunedOptions(args));
+    }
     const job: Job = {
       operator: args.positional[0] ?? "",
       inputs: args.required("inputs"),
@@ -47,7 +48,7 @@ export const run: Command = {
       outputs: args.required("outputs"),
     };
     runnable(job.operator);
-    using gpu = await requestGpu(tuned);
+    using gpu = await requestGpu(await tunedOptions(args));
     const written = await runJob(gpu, job);
     if (args.has("json")) printJson({ ok: true, operator: job.operator, outputs: written });
     else {written.forEach(({ file, shape, dtype }) =>

@@ -5,8 +5,10 @@ import type { TexelFormat } from "./program.ts";
 import { record } from "./runtime.ts";
 import { Tensor } from "./tensor.ts";
 
-/** Bytes of tables that weigh as much as a call without any. */
+/** Bytes of tables, and of runs of texels, that weigh as much as a call without any. */
 const TABLE_BYTES = 65_536;
+/** Bytes that a run of texels is held in. */
+const RUN_BYTES = 48;
 
 /** What a launch binds: memory by its number, whole or from a byte on. */
 interface BoundMemory {
@@ -101,6 +103,7 @@ export class Tape {
     { runs, format }: { readonly runs: readonly TexelRun[]; readonly format: TexelFormat },
     view: GPUTextureView,
   ): void {
+    this.#tableBytes += RUN_BYTES * runs.length;
     this.#note({ kind: "texture", source: this.#numberOf(source), runs, format }, view);
   }
 

@@ -25,6 +25,7 @@ export class Tensor<T extends DType = DType> implements Disposable {
   readonly gpu: Gpu;
   /**
    * Its memory, for passes of your own, until `dispose()`; a caller's own buffer where it was wrapped.
+   * Integers that were uploaded (`cuSeqlens`, page tables) count as uploaded, whatever is written to it.
    * What is submitted or written to it elsewhere comes before recorded work that `gpu.submit()` has not
    * sent.
    */

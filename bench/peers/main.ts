@@ -6,7 +6,7 @@ import { Arguments, type Command, EXIT, UsageError } from "../../cli/command.ts"
 import { note, print, table } from "../../cli/output.ts";
 import { reasonOf } from "../../cli/reason.ts";
 import { TUNED, tunedOptions } from "../../cli/tuned.ts";
-import { requestGpu } from "../../mod.ts";
+import { type GpuOptions, requestGpu } from "../../mod.ts";
 import { compete, type Result } from "./contest.ts";
 import type { Library } from "./contestant.ts";
 import { openJax } from "./jax.ts";
@@ -28,12 +28,12 @@ Deno.exit(await main(Deno.args)); // devices of the libraries would keep the pro
 async function main(args: readonly string[]): Promise<number> {
   try {
     const given = new Arguments(args, FLAGS);
-    await comparePeers(chosenOf(given.positional), given);
+    const names = chosenOf(given.positional);
+    await comparePeers(names, await tunedOptions(given), given.has("markdown"));
     return EXIT.fine;
   } catch (error) {
-    if (!(error instanceof UsageError)) throw error;
-    note(error.message);
-    return EXIT.usage;
+    note(reasonOf(error));
+    return error instanceof UsageError ? EXIT.usage : EXIT.failed;
   }
 }
 
@@ -49,9 +49,13 @@ function chosenOf(words: readonly string[]): string[] {
   return all.filter((name) => words.length === 0 || words.some((word) => name.startsWith(word)));
 }
 
-async function comparePeers(names: readonly string[], args: Arguments): Promise<void> {
+async function comparePeers(
+  names: readonly string[],
+  tuned: GpuOptions,
+  asMarkdown: boolean,
+): Promise<void> {
   await installPackages();
-  using gpu = await requestGpu(await tunedOptions(args));
+  using gpu = await requestGpu(tuned);
   const libraries = await openLibraries({
     [BASE]: () => Promise.resolve(openTessera(gpu)),
     "onnxruntime-web": () => openWebGpu(gpu.features.subgroups !== null),
@@ -74,7 +78,7 @@ async function comparePeers(names: readonly string[], args: Arguments): Promise<
     for (const { name, failure } of results) if (failure) print(`${name}: ${failure}`);
     print("");
   }
-  const format = args.has("markdown") ? markdown : table;
+  const format = asMarkdown ? markdown : table;
   for (const ofOperator of byOperator.values()) print(`${format(ratioRows(ofOperator))}\n`);
 }
 

@@ -12,6 +12,12 @@ export function seriesTile({ exchange, lanes, columns }: LoopTile, valueDim: num
   return { exchange: handed, lanes, columns, tokens: Math.min(aligned(valueDim) ? 8 : 4, lanes) };
 }
 
+/** Loop iterations of an invocation for a chunk and the queries of a state, those that end loops included. */
+export function seriesIterations({ tokens }: LoopTile, chunkSize: number, group: number): number {
+  const tiles = Math.ceil(chunkSize / tokens);
+  return 1 + group * (1 + tiles * (tiles + 1) / 2 + tiles * (tokens + 3));
+}
+
 /** How rows, weights and sums of tokens are handed round. */
 interface SeriesExchange {
   /** Variables of the module. */

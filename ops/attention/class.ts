@@ -38,5 +38,5 @@ function keysWords(keys: KeyLayout): string | null {
   if (keys.kind === "row") return null;
   if (keys.kind === "blocks") return `blocks of ${keys.queryBlock}`;
   if (keys.kind !== "cache") return keys.kind;
-  return `cache in ${keys.named ? "named " : ""}${keys.layout}`;
+  return `cache in ${keys.layout === "pages" && keys.named === null ? "all " : ""}${keys.layout}`;
 }

@@ -28,7 +28,8 @@ export interface KeyOptions {
   /**
    * Int32 `[B, M]` or `[B, H, M]`: the pages of k and v, then `[pages, page size, Hkv, D|Dv]`, that hold
    * the keys of a batch entry, one after another. Pages out of range are refused where they were
-   * uploaded, and read as the last page where the device computed them.
+   * uploaded, and read as the last page where the device computed them. A table that was uploaded
+   * counts as uploaded: `gpu.wrap()` the buffer of one that passes of your own change.
    */
   pageTable?: Tensor;
   /**
@@ -79,7 +80,7 @@ export interface CacheKeys {
   readonly lengthHeads: number;
   /** Rows of a batch entry in the table. */
   readonly tableHeads: number;
-  /** The pages that a table names which was uploaded, or null. */
+  /** The pages that a table names which was uploaded, where it pays to copy them alone; or null. */
   readonly named: NamedPages | null;
 }
 
@@ -94,9 +95,16 @@ export interface NamedPages {
 /** Where the keys that a query may see are, validated. */
 export type KeyLayout = RowKeys | BlockKeys | PackedKeys | CacheKeys;
 
-/** The pages that a table names. */
-export function namedPages(table: Int32Array): NamedPages {
-  return { pages: [...new Set(table)].sort((a, b) => a - b), table };
+/** Bytes that are copied in the time that one more command takes. */
+const COMMAND_BYTES = 2 ** 15;
+
+/** The pages that a table names, or null where copying them costs more than copying all of them. */
+export function namedPages(table: Int32Array, shape: readonly number[]): NamedPages | null {
+  const pages = [...new Set(table)].sort((a, b) => a - b);
+  const runs = pages.filter((page, i) => i === 0 || pages[i - 1] < page - 1).length;
+  const pageBytes = 4 * shape.slice(1).reduce((a, b) => a * b, 1);
+  const own = runs * COMMAND_BYTES + pages.length * pageBytes;
+  return own < shape[0] * pageBytes ? { pages, table } : null;
 }
 
 /** Keys of the pages that all batch entries share, or null where there are none. */
@@ -242,7 +250,7 @@ function checkCache(
   if (kvLengths) checkHost(action, { kvLengths }, { least: 0, end: capacity + 1 });
   const lengthHeads = kvLengths ? headsOf("kvLengths", kvLengths, [], given) : 0;
   const table = pageTable && hostCopyOf(pageTable);
-  const named = table ? namedPages(table) : null;
+  const named = table ? namedPages(table, shape) : null;
   return { kind: "cache", layout, pageSize, pages, capacity, lengthHeads, tableHeads, named };
 }
 

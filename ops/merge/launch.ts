@@ -76,6 +76,8 @@ export function launchPair(pair: Pair, { operation, gpu, problem }: MergeCall): 
       grid: [Math.ceil((row1 - row0) * columns / MERGE_THREADS), 1, 1],
     });
   }
+  // of many parts no more than two are copied at a time
+  for (const texture of Object.values(textures)) operation.giveBack(texture);
 }
 
 function sideOf({ out, coefficient }: MergePart, texture: GPUTextureView | undefined): MergeSide {

@@ -8,6 +8,7 @@ import {
   loopIterations,
   stateIterations,
 } from "../../kernels/recurrence/loop.ts";
+import { seriesIterations, seriesTile } from "../../kernels/recurrence/series.ts";
 import { defaultsOf } from "../defaults.ts";
 import { chunkTokens, type Round, roundsOf } from "../segments.ts";
 import { tunedWalk } from "../tuning.ts";
@@ -35,6 +36,7 @@ export function planRecurrence(problem: RecurrenceProblem, device: PlanDevice): 
   const { bounds, reverse, substeps } = problem;
   const chunk = schedule.kind === "tiled" ? chunkOf(problem, schedule, device) : null;
   checkStates(problem, device);
+  if (schedule.kind === "tiled" && chunk !== null) checkSeries(problem, schedule, chunk, device);
   // launches hold as many chunks as bindings do, but a piece that is walked whole must fit
   const longest = chunk === null
     ? tokensOfWalk(problem, schedule, device)
@@ -107,6 +109,23 @@ export function tokensOfBinding(
   const { maxStorageBufferBindingSize: largest, minStorageBufferOffsetAlignment: alignment } =
     limits;
   return largest / Math.max(out, ...tokens) - alignment;
+}
+
+/** The queries of a chunk by series are those of one invocation, however many read a state. */
+function checkSeries(
+  { featureMap, valueDim, qHeads, heads, keyDim }: RecurrenceProblem,
+  schedule: TiledRecurrence,
+  chunkSize: number,
+  { limits }: PlanDevice,
+): void {
+  if (featureMap !== "taylor2") return;
+  const group = Math.max(1, qHeads / heads);
+  const iterations = stateIterations({ keyDim }) +
+    seriesIterations(seriesTile(schedule, valueDim), chunkSize, group);
+  if (iterations <= limits.maxLoopIterations) return;
+  throw new RangeError(
+    `Cannot plan a recurrence as the queries of a chunk must fit one loop: ${group} heads of ${chunkSize} take ${iterations} iterations, the device allows ${limits.maxLoopIterations}`,
+  );
 }
 
 /** States are bound whole. */

@@ -63,15 +63,11 @@ Deno.test("problemOf() says where keys are, and which hooks there are", () => {
 
   assertEquals([hooks.scores.length, hooks.masks.length, weight.rule], [1, 1, "sum"]);
   assertEquals(keys, { kind: "blocks", batch: 1, heads: 4, qLen: 12, kvLen: 12, ...MAP });
-  const cache = problemOf(PAGES).keys;
-  assert(cache.kind === "cache");
-  const { named, ...layout } = cache;
-  assertEquals(layout, {
+  // pages so small are not worth a copy each
+  assertEquals(problemOf(PAGES).keys, {
     ...{ kind: "cache", layout: "pages", pageSize: 4, pages: 24, capacity: 12 },
-    ...{ lengthHeads: 0, tableHeads: 1 },
+    ...{ lengthHeads: 0, tableHeads: 1, named: null },
   });
-  // three pages of each of two batch entries
-  assertEquals(named?.pages.map((page) => Math.floor(page / 12)), [0, 0, 0, 1, 1, 1]);
 });
 
 Deno.test("problemOf() refuses lengths that packs and pages do not fill, and a map of nothing", () => {

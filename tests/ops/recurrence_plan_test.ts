@@ -1,6 +1,7 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { Random } from "../../cli/random.ts";
 import type { BufferRange, Launch } from "../../gpu/recorder.ts";
+import type { FeatureMap } from "../../kernels/recurrence/features.ts";
 import { type InputName, INPUTS, inputWidth } from "../../kernels/recurrence/inputs.ts";
 import type { PlanDevice } from "../../ops/attention/schedule.ts";
 import { launchRecurrence } from "../../ops/recurrence/launch.ts";
@@ -631,4 +632,23 @@ Deno.test("launchRecurrence() cuts the carry of more sequences than a grid has w
     [0, 65_535],
     [65_535, 2],
   ]);
+});
+
+Deno.test("planRecurrence() refuses chunks by series whose queries would not end in a loop", () => {
+  const on = planDevice("llvmpipe");
+  const based = (qHeads: number, featureMap: FeatureMap = "taylor2") =>
+    planRecurrence(
+      problem({
+        ...{ featureMap, qHeads, heads: 1, keyDim: 15, dim: 4, valueDim: 5 },
+        ...{ mode: "chunk", chunkSize: 64, schedule: "subgroup" },
+      }),
+      on,
+    );
+
+  assertEquals(based(250).schedule.kind, "tiled");
+  assertEquals(based(320, "elu1").schedule.kind, "tiled");
+  assertEquals(
+    assertThrows(() => based(320), RangeError).message,
+    "Cannot plan a recurrence as the queries of a chunk must fit one loop: 320 heads of 64 take 79691 iterations, the device allows 65535",
+  );
 });
