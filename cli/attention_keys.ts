@@ -1,11 +1,7 @@
 import type { Gpu } from "../gpu/device.ts";
 import type { Tensor } from "../gpu/tensor.ts";
-import {
-  IN_A_ROW,
-  type KeyLayout,
-  type KeyOptions,
-  namedPages,
-} from "../ops/attention/key_layout.ts";
+import { IN_A_ROW, type KeyLayout, type KeyOptions } from "../ops/attention/key_layout.ts";
+import { namedPages } from "../ops/attention/named_pages.ts";
 import type { AttentionSizes } from "../ops/attention/sizes.ts";
 import { type BlockMap, type BlockMapSizes, compileBlockMap } from "../ops/block_map/mod.ts";
 import { maskOf } from "./attention_hooks.ts";

@@ -1,5 +1,6 @@
 import type { GpuLimits } from "../../gpu/limits.ts";
-import type { CacheKeys, NamedPages } from "./key_layout.ts";
+import type { CacheKeys } from "./key_layout.ts";
+import { placesOf } from "./named_pages.ts";
 import { boundKeys, checkBound, keysOfPart, pieceOf } from "./parts.ts";
 import type { AttentionProblem } from "./problem.ts";
 import { runsConfig, runsParams } from "./runs.ts";
@@ -54,10 +55,4 @@ export function cacheTokens(
       tableGroup: heads / tableHeads,
     }),
   };
-}
-
-/** The table of a copy that holds the named pages alone. */
-function placesOf({ pages, table }: NamedPages): Uint32Array<ArrayBuffer> {
-  const places = new Map(pages.map((page, place) => [page, place]));
-  return Uint32Array.from(table, (page) => places.get(page) ?? 0);
 }

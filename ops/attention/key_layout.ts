@@ -5,6 +5,7 @@ import type { Tensor } from "../../gpu/tensor.ts";
 import { BlockMap, type BlockMapSizes, masksOf } from "../block_map/map.ts";
 import { boundsOf } from "../sequences.ts";
 import { checkDType, checkShape, checkShared } from "../tensors.ts";
+import { type NamedPages, namedPages } from "./named_pages.ts";
 import type { AttentionSizes } from "./sizes.ts";
 
 /** Where the keys that a query may see are. */
@@ -84,28 +85,8 @@ export interface CacheKeys {
   readonly named: NamedPages | null;
 }
 
-/** Pages that a table names. */
-export interface NamedPages {
-  /** Each once, in ascending order. */
-  readonly pages: readonly number[];
-  /** The table. */
-  readonly table: Int32Array;
-}
-
 /** Where the keys that a query may see are, validated. */
 export type KeyLayout = RowKeys | BlockKeys | PackedKeys | CacheKeys;
-
-/** Bytes that are copied in the time that one more command takes. */
-const COMMAND_BYTES = 2 ** 15;
-
-/** The pages that a table names, or null where copying them costs more than copying all of them. */
-export function namedPages(table: Int32Array, shape: readonly number[]): NamedPages | null {
-  const pages = [...new Set(table)].sort((a, b) => a - b);
-  const runs = pages.filter((page, i) => i === 0 || pages[i - 1] < page - 1).length;
-  const pageBytes = 4 * shape.slice(1).reduce((a, b) => a * b, 1);
-  const own = runs * COMMAND_BYTES + pages.length * pageBytes;
-  return own < shape[0] * pageBytes ? { pages, table } : null;
-}
 
 /** Keys of the pages that all batch entries share, or null where there are none. */
 export function pooledKeys(keys: KeyLayout): number | null {

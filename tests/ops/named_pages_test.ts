@@ -1,7 +1,8 @@
 import { assert, assertEquals } from "@std/assert";
 import { Random } from "../../cli/random.ts";
 import { attention, type Gpu, requestGpu, type Tensor } from "../../mod.ts";
-import { type CacheKeys, namedPages } from "../../ops/attention/key_layout.ts";
+import type { CacheKeys } from "../../ops/attention/key_layout.ts";
+import { namedPages } from "../../ops/attention/named_pages.ts";
 import { cacheTokens } from "../../ops/attention/cache.ts";
 import { defaultsOf } from "../../ops/defaults.ts";
 import type { AttentionProblem } from "../../ops/attention/problem.ts";
