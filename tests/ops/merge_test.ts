@@ -186,3 +186,23 @@ Deno.test({
     assertClose("out", await merged.out.read(), reference(parts).out.data, { ratio: 2e-5 });
   },
 });
+
+Deno.test({
+  name: "mergeAttention() of many parts copies two of them at a time",
+  ignore,
+  async fn() {
+    using own = await requestGpu();
+    const part = () => ({
+      out: own.tensor(new Float32Array(512 * 8 * 64), [1, 512, 8, 64]),
+      lse: own.tensor(new Float32Array(512 * 8), [1, 512, 8]),
+    });
+    const parts = Array.from({ length: 8 }, part);
+    const { bytes } = own.memory();
+
+    mergeAttention(parts).out.dispose();
+
+    // two copies and three results on the way, of a MiB each
+    const lent = own.memory().peakBytes - bytes;
+    assert(lent < 7 * 2 ** 20, `${lent} bytes`);
+  },
+});
