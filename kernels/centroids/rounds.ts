@@ -70,6 +70,20 @@ fn place_of(line: u32, t: u32) -> u32 {
   return params.before + (line / params.heads * params.width + t) * params.heads + line % params.heads;
 }`;
 
+/** Runs a statement for the token of an invocation, `t` of `line`: number `id` of those of all lines. */
+export function tokenMain(body: string): string {
+  return /* wgsl */ `
+@compute @workgroup_size(THREADS)
+fn main(@builtin(global_invocation_id) at: vec3u) {
+  let id = params.start + at.x;
+  if id >= params.end { return; }
+  let line = id / params.width;
+  let t = id % params.width;
+  ${body}
+}
+`;
+}
+
 const CLEAR = /* wgsl */ `
 @compute @workgroup_size(THREADS)
 fn main(@builtin(global_invocation_id) at: vec3u) {
@@ -99,39 +113,23 @@ fn best_of(line: u32, t: u32) -> u32 {
   return choice;
 }`;
 
-const ASK = /* wgsl */ `
-fn has_room(place: u32) -> bool { return counts[place] < i32(params.capacity); }
+const ROOM = /* wgsl */ `
+fn has_room(place: u32) -> bool { return counts[place] < i32(params.capacity); }`;
 
-@compute @workgroup_size(THREADS)
-fn main(@builtin(global_invocation_id) at: vec3u) {
-  let id = params.start + at.x;
-  if id >= params.end { return; }
-  let line = id / params.width;
-  let t = id % params.width;
-  choices[id] = params.centroids;
+const ASK = /* wgsl */ `choices[id] = params.centroids;
   if cluster[place_of(line, t)] >= 0 { return; }
   let choice = best_of(line, t);
   if choice == params.centroids { return; }
   choices[id] = choice;
-  atomicAdd(&asked[line * params.centroids + choice], 1u);
-}
-`;
+  atomicAdd(&asked[line * params.centroids + choice], 1u);`;
 
-const ASSIGN = /* wgsl */ `
-fn has_room(place: u32) -> bool { return true; }
+const NO_LIMIT = /* wgsl */ `
+fn has_room(place: u32) -> bool { return true; }`;
 
-@compute @workgroup_size(THREADS)
-fn main(@builtin(global_invocation_id) at: vec3u) {
-  let id = params.start + at.x;
-  if id >= params.end { return; }
-  let line = id / params.width;
-  let t = id % params.width;
-  let choice = best_of(line, t);
+const ASSIGN = /* wgsl */ `let choice = best_of(line, t);
   if choice == params.centroids { return; }
   cluster[place_of(line, t)] = i32(choice);
-  atomicAdd(&counts[params.counts_before + line * params.centroids + choice], 1);
-}
-`;
+  atomicAdd(&counts[params.counts_before + line * params.centroids + choice], 1);`;
 
 const TAKE = /* wgsl */ `
 var<workgroup> demand: vec2u; // how many ask, and how many of them have room
@@ -177,7 +175,7 @@ fn main(@builtin(workgroup_id) at: vec3u, @builtin(local_invocation_index) threa
 
 const PASSES: Readonly<Record<CentroidRoundConfig["pass"], string>> = {
   clear: CLEAR,
-  ask: `${BEST}\n${ASK}`,
+  ask: [BEST, ROOM, tokenMain(ASK)].join("\n"),
   take: `${KEYS}\n${TAKE}`,
-  assign: `${BEST}\n${ASSIGN}`,
+  assign: [BEST, NO_LIMIT, tokenMain(ASSIGN)].join("\n"),
 };

@@ -5,7 +5,7 @@ import {
   type ParamType,
   type Program,
 } from "../../gpu/program.ts";
-import { TOKEN_PLACE } from "../centroids/rounds.ts";
+import { TOKEN_PLACE, tokenMain } from "../centroids/rounds.ts";
 
 /** What of the products with planes is the code of a token. */
 export type HashKind = "hyperplane" | "crossPolytope";
@@ -73,13 +73,4 @@ fn code_of(line: u32, t: u32) -> u32 {
 }`,
 };
 
-const MAIN = /* wgsl */ `
-@compute @workgroup_size(THREADS)
-fn main(@builtin(global_invocation_id) at: vec3u) {
-  let id = params.start + at.x;
-  if id >= params.end { return; }
-  let line = id / params.width;
-  let t = id % params.width;
-  codes[place_of(line, t)] = i32(code_of(line, t));
-}
-`;
+const MAIN = tokenMain("codes[place_of(line, t)] = i32(code_of(line, t));");

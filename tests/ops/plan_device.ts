@@ -10,7 +10,7 @@ export interface DeviceChanges extends Partial<GpuLimits> {
 }
 
 /** The limits that WebGPU promises of every adapter. */
-export const PROMISED_LIMITS: Readonly<Omit<GpuLimits, "maxLoopIterations">> = {
+const PROMISED_LIMITS: Readonly<Omit<GpuLimits, "maxLoopIterations">> = {
   maxStorageBufferBindingSize: 2 ** 27,
   maxBufferSize: 2 ** 28,
   maxComputeWorkgroupStorageSize: 16384,
@@ -51,4 +51,9 @@ export function planDevice(driver: DriverKind, changes: DeviceChanges = {}): Pla
     },
     limits: planLimits({ maxLoopIterations: llvmpipe ? 65_535 : Infinity, ...limits }),
   };
+}
+
+/** The same with the limits that WebGPU promises, and changes of them. */
+export function promisedDevice(driver: DriverKind, limits: Partial<GpuLimits> = {}): PlanDevice {
+  return planDevice(driver, { ...PROMISED_LIMITS, ...limits });
 }

@@ -3,7 +3,7 @@ import type { PlanDevice } from "../../ops/attention/schedule.ts";
 import { planSelectiveScan } from "../../ops/selective_scan/plan.ts";
 import type { SelectiveScanProblem } from "../../ops/selective_scan/problem.ts";
 import { selectiveScheduleName, selectiveSchedules } from "../../ops/selective_scan/schedule.ts";
-import { planDevice, PROMISED_LIMITS } from "./plan_device.ts";
+import { promisedDevice } from "./plan_device.ts";
 
 const PROBLEM: SelectiveScanProblem = {
   ...{ batch: 1, length: 4096, channels: 256, states: 16, elem: "f32" },
@@ -12,19 +12,11 @@ const PROBLEM: SelectiveScanProblem = {
   ...{ mode: "auto", chunkSize: 64, copyable: true, schedule: null },
 };
 
-/** A device of a driver that has no more than WebGPU promises, with changes. */
-function deviceOf(
-  driver: "llvmpipe" | "nvidia",
-  limits: Partial<PlanDevice["limits"]> = {},
-): PlanDevice {
-  return planDevice(driver, { ...PROMISED_LIMITS, ...limits });
-}
-
 const namesOf = (part: Partial<SelectiveScanProblem>, device: PlanDevice): string[] =>
   selectiveSchedules({ ...PROBLEM, ...part }, device).map(selectiveScheduleName);
 
 Deno.test("selectiveSchedules() hands rows round a subgroup on a software adapter", () => {
-  assertEquals(namesOf({}, deviceOf("llvmpipe")), [
+  assertEquals(namesOf({}, promisedDevice("llvmpipe")), [
     ...["subgroup-8x4-texture", "subgroup-8x1-texture"],
     ...["subgroup-8x4-buffer", "subgroup-8x1-buffer"],
     ...["workgroup-8x4-texture", "workgroup-8x1-texture"],
@@ -33,24 +25,24 @@ Deno.test("selectiveSchedules() hands rows round a subgroup on a software adapte
 });
 
 Deno.test("selectiveSchedules() gives every channel an invocation on a GPU", () => {
-  assertEquals(namesOf({}, deviceOf("nvidia"))[0], "workgroup-64x1-buffer");
+  assertEquals(namesOf({}, promisedDevice("nvidia"))[0], "workgroup-64x1-buffer");
 });
 
 Deno.test("selectiveSchedules() gives an invocation four channels of f16 on a GPU", () => {
-  assertEquals(namesOf({ elem: "f16" }, deviceOf("nvidia"))[0], "workgroup-64x4-buffer");
+  assertEquals(namesOf({ elem: "f16" }, promisedDevice("nvidia"))[0], "workgroup-64x4-buffer");
 });
 
 Deno.test("selectiveSchedules() gives an invocation one channel of many states on a GPU", () => {
-  const names = namesOf({ elem: "f16", states: 64 }, deviceOf("nvidia"));
+  const names = namesOf({ elem: "f16", states: 64 }, promisedDevice("nvidia"));
   assertEquals(names.filter((name) => name.includes("x4-")), []);
 });
 
 Deno.test("selectiveSchedules() gives few channels an invocation each", () => {
-  assertEquals(namesOf({ channels: 31 }, deviceOf("llvmpipe"))[0], "subgroup-8x1-texture");
+  assertEquals(namesOf({ channels: 31 }, promisedDevice("llvmpipe"))[0], "subgroup-8x1-texture");
 });
 
 Deno.test("selectiveSchedules() has no texture where no row is whole vec4s", () => {
-  const names = namesOf({ channels: 31, states: 5 }, deviceOf("llvmpipe"));
+  const names = namesOf({ channels: 31, states: 5 }, promisedDevice("llvmpipe"));
   assertEquals(names.filter((name) => name.endsWith("texture")), []);
 });
 
@@ -59,30 +51,30 @@ const shapeOf = (part: Partial<SelectiveScanProblem>, device: PlanDevice) =>
     .map(({ pieces, chunks }) => [pieces.length, chunks?.length ?? 0]);
 
 Deno.test("planSelectiveScan() walks sequences whole on a software adapter", () => {
-  assertEquals(shapeOf({}, deviceOf("llvmpipe")), [[1, 0]]);
+  assertEquals(shapeOf({}, promisedDevice("llvmpipe")), [[1, 0]]);
 });
 
 Deno.test("planSelectiveScan() takes chunks where a GPU would idle", () => {
-  assertEquals(shapeOf({}, deviceOf("nvidia")), [[1, 64]]);
+  assertEquals(shapeOf({}, promisedDevice("nvidia")), [[1, 64]]);
 });
 
 Deno.test("planSelectiveScan() walks sequences whole that fill a GPU", () => {
   const bounds = Array.from({ length: 129 }, (_, b) => b * 4096);
-  assertEquals(shapeOf({ batch: 128, bounds }, deviceOf("nvidia")), [[128, 0]]);
+  assertEquals(shapeOf({ batch: 128, bounds }, promisedDevice("nvidia")), [[128, 0]]);
 });
 
 Deno.test("planSelectiveScan() cuts the walk of the baseline before a driver ends its loops", () => {
-  const device = deviceOf("llvmpipe", { maxLoopIterations: 65_535 });
+  const device = promisedDevice("llvmpipe", { maxLoopIterations: 65_535 });
   assertEquals(shapeOf({ schedule: "naive" }, device), [[1, 0], [1, 0]]);
 });
 
 Deno.test("planSelectiveScan() cuts rounds where the states of chunks fill a binding", () => {
-  const device = deviceOf("nvidia", { maxStorageBufferBindingSize: 40 * 4 * 256 * 16 });
+  const device = promisedDevice("nvidia", { maxStorageBufferBindingSize: 40 * 4 * 256 * 16 });
   assertEquals(shapeOf({}, device), [[1, 40], [1, 24]]);
 });
 
 Deno.test("planSelectiveScan() throws when a token fits no binding", () => {
-  const device = deviceOf("nvidia", { maxStorageBufferBindingSize: 1000 });
+  const device = promisedDevice("nvidia", { maxStorageBufferBindingSize: 1000 });
   assertThrows(
     () => planSelectiveScan(PROBLEM, device),
     RangeError,
@@ -91,7 +83,7 @@ Deno.test("planSelectiveScan() throws when a token fits no binding", () => {
 });
 
 Deno.test("planSelectiveScan() throws when states fit no binding", () => {
-  const device = deviceOf("nvidia", { maxStorageBufferBindingSize: 16383 });
+  const device = promisedDevice("nvidia", { maxStorageBufferBindingSize: 16383 });
   assertThrows(
     () => planSelectiveScan({ ...PROBLEM, initial: true, mode: "loop" }, device),
     RangeError,

@@ -3,7 +3,7 @@ import { attentionProblemOf } from "../../ops/attention/problem.ts";
 import { length } from "../../ops/attention/tokens.ts";
 import { planStatistics, type StatisticsDevice } from "../../ops/statistics/plan.ts";
 import type { StatisticsProblem } from "../../ops/statistics/problem.ts";
-import { planDevice, PROMISED_LIMITS } from "./plan_device.ts";
+import { promisedDevice } from "./plan_device.ts";
 
 /** A device that has no more than WebGPU promises, with changes. */
 function device(
@@ -11,7 +11,7 @@ function device(
     {},
 ): StatisticsDevice {
   const driver = software ? "llvmpipe" : "nvidia";
-  return { ...planDevice(driver, { ...PROMISED_LIMITS, ...limits }), maxBindings: 8 };
+  return { ...promisedDevice(driver, limits), maxBindings: 8 };
 }
 
 /** All statistics of T = S tokens in 4 heads of 64 channels, with changes. */
