@@ -14,6 +14,7 @@ import {
   reader,
   writer,
 } from "../shared/rows.ts";
+import { NO_TOUCH, touchCode, touches, TOUCHING } from "../shared/touch.ts";
 import { unroll } from "../unroll.ts";
 
 /** What a causal convolution must know when it is compiled. */
@@ -48,7 +49,8 @@ export const CONV_THREADS = 64;
  */
 export function causalConv(config: CausalConvConfig): Program {
   const { channels, width, silu, initial, final, inPlace } = config;
-  const accessors = accessorsOf(config);
+  const out = { name: "out", elem: config.elem, width: channels };
+  const accessors = [...inputsOf(config), writer(out)];
   const bindings: Binding[] = [
     { name: "runs", access: "read", type: "array<vec4u>" },
     ...accessors.map(({ binding }) => binding),
@@ -60,18 +62,19 @@ export function causalConv(config: CausalConvConfig): Program {
   };
   const code = [
     constants({ THREADS: CONV_THREADS, CHANNELS: channels, C4: Math.ceil(channels / 4), W: width }),
-    constants({ SILU: silu }),
+    constants({ SILU: silu, TOUCHING }),
     declare(bindings, params),
     ...accessors.map((accessor) => accessor.code),
     config.biasElem ? "fn bias_of(c: u32) -> vec4f { return load_bias(0u, c); }" : NO_BIAS,
     initial ? givenBy(inPlace ? "new_state" : "state") : NO_STATE,
     final ? KEPT : NOT_KEPT,
+    touches(out, config.source) ? touchCode(out) : NO_TOUCH,
     unroll(MAIN, { W: width }),
   ].join("\n");
   return { label: "causal convolution", code, bindings, params, subgroups: false };
 }
 
-function accessorsOf(config: CausalConvConfig): Accessor[] {
+function inputsOf(config: CausalConvConfig): Accessor[] {
   const { elem, weightElem, biasElem, channels, width, initial, final, inPlace } = config;
   const rows = { elem, width: channels };
   const states = { elem: "f32", width: width - 1 } as const;
@@ -81,7 +84,6 @@ function accessorsOf(config: CausalConvConfig): Accessor[] {
     ...(biasElem ? [reader({ name: "bias", elem: biasElem, width: channels }, "buffer")] : []),
     ...(initial && !inPlace ? [elementReader({ name: "state", ...states })] : []),
     ...(final ? [elementWriter({ name: "newState", ...states })] : []),
-    writer({ name: "out", ...rows }),
   ];
 }
 
@@ -141,12 +143,16 @@ fn main(@builtin(global_invocation_id) at: vec3u) {
   @unroll for (var i = 0u; i < W; i++) { taps[i] = taps_at(c, i); }
   @unroll for (var i = 1u; i < W; i++) { xs[i] = input_before(run, W - i, c); }
   for (var t = run.x; t < run.y; t++) {
+    if (t - run.x) % TOUCHING == 0u {
+      touch_columns(min(t + at.x % TOUCHING, run.y - 1u), c - min(c, at.x % TOUCHING));
+    }
     @unroll for (var i = 1u; i < W; i++) { xs[i - 1u] = xs[i]; }
     xs[W - 1u] = load_x(t, c);
     var y = bias;
     @unroll for (var i = 0u; i < W; i++) { y += taps[i] * xs[i]; }
     store_out(t, c, activated(y));
   }
+  keep_touched(params.start);
   if (found.w & 1u) == 0u { return; }
   @unroll for (var i = 1u; i < W; i++) { keep(run.w, c, i - 1u, xs[i]); }
 }

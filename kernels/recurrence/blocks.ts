@@ -4,6 +4,7 @@ import type { Inputs } from "./inputs.ts";
 import type { LoopConfig } from "./loop.ts";
 import { outputText } from "./output.ts";
 import { ownRows } from "./own_rows.ts";
+import { touchText } from "./touch_rows.ts";
 
 /** Whether blocks compute a recurrence: one decay for all channels, and reads behind the write. */
 export function hasBlocks(
@@ -32,6 +33,7 @@ export function hasBlocks(
  */
 export function blocksMain(config: LoopConfig): string {
   const { outputs } = config;
+  const touch = touchText(config);
   const own = { k: "own_k[d]", e: "own_e[d]", q: "own_q[r][d]", bonus: "", p: "", b: "" };
   return /* wgsl */ `
 ${ENTRY}
@@ -44,6 +46,7 @@ ${ENTRY}
     let own = token_at(segment, first + min(lane, left - 1u));
     ${OWN_GATE}
     ${ownRows(config, own)}
+    ${touch.rows}
     ${DECAYS}
     ${outputs ? SCORES : ""}
     ${VALUES}
@@ -51,6 +54,7 @@ ${ENTRY}
     ${outputs ? outputsOf(config) : ""}
   }
 
+  ${touch.end}
   ${EXIT}
 }
 `;

@@ -10,6 +10,7 @@ import { rowFunctions } from "./own_rows.ts";
 import type { PassConfig } from "./pass.ts";
 import { storesOf } from "./states.ts";
 import { seriesMain } from "./series.ts";
+import { touchText } from "./touch_rows.ts";
 
 const OUT_PARAMS = { outFirst: "u32" } as const;
 
@@ -117,6 +118,7 @@ export function recurrenceLoop(config: LoopConfig): Program {
     declare(bindings, params),
     readers.code,
     out?.code ?? "fn store_out(row: u32, c: u32, x: vec4f) {}",
+    touchText(config).code,
     stores.code,
     GATE_CODE,
     featureCode(config.featureMap),

@@ -3,6 +3,7 @@ import type { LoopConfig } from "./loop.ts";
 import { ENTRY, EXIT, OWN_GATE } from "./entry_exit.ts";
 import { outputText } from "./output.ts";
 import { ownRows } from "./own_rows.ts";
+import { touchText } from "./touch_rows.ts";
 
 /** What the text of {@linkcode loopMain} calls. */
 export const FUNCTIONS = /* wgsl */ `
@@ -38,6 +39,7 @@ export function loopMain(config: LoopConfig & { exchange: keyof typeof EXCHANGES
     ...{ sum: "fma(vec4f(own_weight), v[c], o[r][c])", norm: "(norm[r] + own_weight)" },
     ...{ value: "v[c]", token: "token", there: "true" },
   });
+  const touch = touchText(config);
   const write = writes ? (erase === "none" ? WRITE : erasedWrite(config, shared.b)) : "";
   return /* wgsl */ `
 ${memory}
@@ -50,6 +52,7 @@ ${ENTRY}
     let own = token_at(segment, min(first + lane, count - 1u));
     ${OWN_GATE}
     ${ownRows(config, own)}
+    ${touch.rows}
     ${after}
 
     let loaded = min(TOKENS, count - first);
@@ -83,6 +86,7 @@ ${ENTRY}
     }
   }
 
+  ${touch.end}
   ${EXIT}
 }
 `;

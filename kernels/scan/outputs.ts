@@ -1,25 +1,36 @@
 import { writer } from "../shared/rows.ts";
+import { NO_TOUCH, touchCode, touches } from "../shared/touch.ts";
 import { unroll } from "../unroll.ts";
 import { type ElementPart, ELEMENTS } from "./element.ts";
 import { gatesAndWeights } from "./mlstm_outputs.ts";
 import type { WalkConfig } from "./walk.ts";
 
-/** `emit(row, c, before, own, sum)`: stores what a token makes of what came before it. */
+/** `emit(row, c, before, own, sum)`: stores what a token makes of what came before it; and what touches. */
 export function outputsOf(config: WalkConfig): ElementPart {
   const { kind, outputs, gateRows } = config;
-  if (!outputs) return NOTHING;
-  if (ELEMENTS[kind].anchored) return gatesAndWeights(HEAD, config);
-  return gateRows === null ? sums(config) : keysAndGates(config, gateRows);
+  if (!outputs) return untouched(NOTHING);
+  if (gateRows === null) return sums(config);
+  return untouched(
+    ELEMENTS[kind].anchored ? gatesAndWeights(HEAD, config) : keysAndGates(config, gateRows),
+  );
+}
+
+function untouched({ accessors, code }: ElementPart): ElementPart {
+  return { accessors, code: [NO_TOUCH, code].join("\n") };
 }
 
 const HEAD = "fn emit(row: u32, c: u32, before: Element, own: Element, sum: Element)";
 
 const NOTHING: ElementPart = { accessors: [], code: `${HEAD} {}` };
 
-function sums({ elem, width }: WalkConfig): ElementPart {
+function sums({ elem, width, source }: WalkConfig): ElementPart {
+  const out = { name: "out", elem, width, infinite: true };
   return {
-    accessors: [writer({ name: "out", elem, width, infinite: true })],
-    code: `${HEAD} { store_out(row, c, output(sum)); }`,
+    accessors: [writer(out)],
+    code: [
+      touches(out, source) ? touchCode(out) : NO_TOUCH,
+      `${HEAD} { store_out(row, c, output(sum)); }`,
+    ].join("\n"),
   };
 }
 

@@ -12,6 +12,7 @@ import {
   type ScanInputs,
   type ScanKind,
 } from "./element.ts";
+import { TOUCHING } from "../shared/touch.ts";
 import { outputsOf } from "./outputs.ts";
 
 /** What one pass does with its segments. */
@@ -59,6 +60,7 @@ export function scanWalk(config: WalkConfig): Program {
   };
   const code = [
     constants({ THREADS: SCAN_THREADS, V4: Math.ceil(width / 4), GATE_ROWS: gateRows ?? 0 }),
+    constants({ TOUCHING }),
     ...(element.anchored ? [constants({ ANCHOR_TOKENS })] : []),
     constants({ REVERSE: reverse, INITIAL: initial, FINAL: final }),
     element.code,
@@ -85,25 +87,34 @@ const ANCHORED = /* wgsl */ `if (i - segment.x) % ANCHOR_TOKENS == 0u {
     sum = combined(found, since);`;
 
 const MAIN = /* wgsl */ `
+fn token_at(segment: vec4u, i: u32) -> u32 {
+  return select(i, segment.x + segment.y - 1u - i, REVERSE);
+}
+
 @compute @workgroup_size(THREADS)
 fn main(@builtin(global_invocation_id) at: vec3u) {
   let id = params.start + at.x;
   if id >= params.end { return; }
   let items = params.heads * V4; // of a token
   let segment = segments[id / items]; // first token, one past the last, its element
-  let head = id % items / V4;
+  let item = id % items;
+  let head = item / V4;
   let c = id % V4;
-  let place = segment.z * items + id % items;
+  let place = segment.z * items + item;
   var sum = identity();
   if INITIAL { sum = elements[place]; }START
   for (var i = segment.x; i < segment.y; i++) {
-    let t = select(i, segment.x + segment.y - 1u - i, REVERSE);
-    let row = t * params.heads + head;
+    if (i - segment.x) % TOUCHING == 0u {
+      let ahead = token_at(segment, min(i + at.x % TOUCHING, segment.y - 1u));
+      touch_columns(ahead * params.heads, item - min(item, at.x % TOUCHING));
+    }
+    let row = token_at(segment, i) * params.heads + head;
     let before = sum;
     let own = token(row, c);
     ADVANCE
     emit(row, c, before, own, sum);
   }
   if FINAL { elements[place] = sum; }
+  keep_touched(params.start);
 }
 `;

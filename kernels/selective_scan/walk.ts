@@ -7,6 +7,7 @@ import {
 } from "../../gpu/program.ts";
 import { GATE_CODE } from "../recurrence/config.ts";
 import { type Elem, elementReader, reader } from "../shared/rows.ts";
+import { lineOf, NO_TOUCH, touchCode, touches } from "../shared/touch.ts";
 import { unroll } from "../unroll.ts";
 import {
   SELECTIVE_INPUTS,
@@ -55,14 +56,14 @@ export function stagedBytes({ states }: Pick<SelectiveConfig, "states">): number
  * channels: each invocation loads those of one of the next tokens, and they are handed round.
  */
 export function selectiveWalk(config: SelectiveWalkConfig): Program {
-  const { elem, channels, states, inputs, softplus, reverse } = config;
+  const { elem, channels, states, inputs, softplus, reverse, source } = config;
   const { exchange, lanes, own, tokens, initial, final, outputs } = config;
+  const out = { name: "out", elem, width: channels };
+  const touched = outputs && own === 4 && touches(out, source);
   const reached: Part[] = [
     ...(arePaired(config) ? [PAIR_READER] : []),
     ...SELECTIVE_NAMES.map((name) => inputReader(config, name)),
-    outputs
-      ? ownWriter({ name: "out", elem, width: channels }, { own })
-      : { code: "fn store_out(row: u32, c: u32, x: Own) {}" },
+    outputs ? ownWriter(out, { own }) : { code: "fn store_out(row: u32, c: u32, x: Own) {}" },
     stateAccessor({ own }, initial || final), // [states of segments, C, N]
     stepsAccessor({ own }, !outputs), // [segments, C]
   ];
@@ -83,6 +84,7 @@ export function selectiveWalk(config: SelectiveWalkConfig): Program {
     COLS: Math.ceil(channels / own), // what invocations own, in all
     STATES: states,
     N4: Math.ceil(states / 4),
+    LINE: lineOf(out),
   };
   const flags = {
     REVERSE: reverse,
@@ -98,6 +100,7 @@ export function selectiveWalk(config: SelectiveWalkConfig): Program {
     GATE_CODE,
     ownCode({ own }),
     ...reached.map((part) => part.code),
+    touched ? touchCode(out) : NO_TOUCH,
     SELECTIVE_EXCHANGES[exchange].memory,
     unroll(walkMain(exchange), sizes),
   ].join("\n");

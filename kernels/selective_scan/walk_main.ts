@@ -36,6 +36,11 @@ fn main(@builtin(workgroup_id) tile: vec3u, @builtin(local_invocation_index) lan
       ${own.b} = load_writes(own, i);
       if OUTPUTS { ${own.c} = load_reads(own, i); }
     }
+    if OUTPUTS {
+      @unroll for (var n = 0u; n < LANES; n += LINE) {
+        touch_out(own, min((params.tile0 + tile.x) * LANES + n, COLS - 1u));
+      }
+    }
     ${after}
 
     let loaded = min(TOKENS, count - first);
@@ -61,6 +66,7 @@ fn main(@builtin(workgroup_id) tile: vec3u, @builtin(local_invocation_index) lan
     }
   }
 
+  keep_touched(params.segment0);
   if place >= COLS { return; }
   @unroll for (var n = 0u; n < STATES; n++) {
     if FINAL { keep_state(segment.z, col, n, h[n]); }
