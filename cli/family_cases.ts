@@ -58,6 +58,7 @@ const OWN: Readonly<Record<string, readonly Part[]>> = {
   based: [
     { options: { scale: 0.3, eps: 1e-3 } },
     { options: { schedule: "workgroup" }, cuSeqlens: PACKED },
+    { options: { schedule: "channels" }, cuSeqlens: PACKED, heads: 2, qHeads: 4, valueDim: 23 },
     { heads: 2, qHeads: 6, kHeads: 1, valueDim: 23 },
     { keyDim: 16, length: 37 }, // of 153 features
   ],
@@ -72,6 +73,7 @@ const OWN: Readonly<Record<string, readonly Part[]>> = {
   gla: [
     { tensors: { gv: {}, g: { draw: "reset" } } },
     { tensors: { gv: { draw: "reset" } } },
+    { tensors: { gv: { draw: "reset" } }, options: { schedule: "channels" } },
   ],
   hgrn2: [
     { tensors: { f: { draw: "mixed" } }, options: { lowerBound: 0.3 } },
@@ -107,11 +109,16 @@ const OWN: Readonly<Record<string, readonly Part[]>> = {
     { tensors: { ...READ, f: { draw: "lasting" } }, ...LONG, options: SIGMOID },
     { options: { eps: 1e-3, scale: 0.3, schedule: "naive" } },
     { options: { schedule: "workgroup" } },
+    { options: { schedule: "channels" } },
     { tensors: READ, heads: 4, qHeads: 2, kHeads: 1 },
   ],
   mamba2: [
     {
       options: { dtSoftplus: true, dtLimits: [0.1, 2], stateLayout: "vk", scale: 0.25 },
+      tensors: { d: { axes: "HV V" }, z: {}, initialState: { axes: "N HV V K" } },
+    },
+    {
+      options: { dtSoftplus: true, stateLayout: "vk", schedule: "channels" },
       tensors: { d: { axes: "HV V" }, z: {}, initialState: { axes: "N HV V K" } },
     },
     { options: { dtSoftplus: true }, tensors: { dt: { draw: "normal" }, dtBias: {} } },
@@ -126,6 +133,7 @@ const OWN: Readonly<Record<string, readonly Part[]>> = {
     { options: { qkL2norm: true }, tensors: { k: { draw: "zero" } } },
     { options: { schedule: "naive" } },
     { options: { schedule: "workgroup" } },
+    { options: { schedule: "channels" } },
   ],
   gatedDeltaRule: [
     {
@@ -161,6 +169,7 @@ const OWN: Readonly<Record<string, readonly Part[]>> = {
     { tensors: { g: { draw: "reset" } } },
     { tensors: { a: { axes: "B T HV K" }, b: { axes: "B T HK K" } }, heads: 4 },
     { options: { schedule: "workgroup" } },
+    { options: { schedule: "channels" } },
   ],
   rwkv7: [{ options: { scale: 0.3 } }, { options: { schedule: "naive" } }],
   deltaProduct: [

@@ -1,6 +1,6 @@
 import type { Gpu } from "../../gpu/device.ts";
 import type { TunedChoice } from "../../gpu/tuning.ts";
-import { columnsOfWorkgroup } from "../../kernels/recurrence/loop.ts";
+import { channelsOfWorkgroup } from "../../kernels/recurrence/loop.ts";
 import { recurrenceClass } from "../../ops/recurrence/class.ts";
 import { CHUNK_SIZES, type RecurrenceProblem } from "../../ops/recurrence/problem.ts";
 import {
@@ -130,18 +130,19 @@ function recurrenceDemand(
       workgroups: sequences * Math.ceil(v4 / lanes),
     };
   }
-  const { exchange, lanes, columns, source } = schedule;
-  const blocks = Math.ceil(v4 / columnsOfWorkgroup(schedule));
+  const { exchange, lanes, columns, own, source } = schedule;
+  const blocks = Math.ceil(valueDim / channelsOfWorkgroup(schedule));
+  const held = columns * own / 4; // vec4 of a row of the state
   const ends = Number(initial) + Number(final);
   const handed = tokens * blocks * lanes * rows * k4;
   // blocks of tokens meet each other as scores, and the state once
   const share = exchange === "blocks" ? 0.6 : 1;
   return {
-    ...{ multiplies: share * tokens * passes * keyDim * blocks * lanes * columns, source },
+    ...{ multiplies: share * tokens * passes * keyDim * blocks * lanes * held, source },
     loads: tokens * (blocks * rows * k4 + v4) + ends * sequences * keyDim * v4,
     exchanges: share * handed,
     exchange: exchange === "workgroup" ? "workgroup" : "shuffle",
-    registers: keyDim * columns,
+    registers: keyDim * held,
     workgroupBytes: exchange === "workgroup" ? schedule.tokens * stagedBytes(problem) : 0,
     ...{ threads: lanes, workgroups: sequences * blocks },
     bytes: source === "texture" ? 3 * bytes : bytes,

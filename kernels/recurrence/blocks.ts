@@ -105,12 +105,12 @@ const VALUES = /* wgsl */ `
       if NORMALIZE { z[d] *= all; }
       if DECAYS { product[d] *= all; }
     }
-    @registers var v: array<array<vec4f, COLS>, TOKENS>;
+    @registers var v: array<array<Own, COLS>, TOKENS>;
     @unroll for (var j = 0u; j < TOKENS; j++) {
       let token = token_at(segment, first + min(j, left - 1u));
       @unroll for (var c = 0u; c < COLS; c++) {
-        let col = min(first_col + c * LANES, V4 - 1u);
-        v[j][c] = select(vec4f(), load_v(row_v(token, head), col), j < left);
+        let col = min(first_col + c * LANES, VALUE_COLS - 1u);
+        v[j][c] = select(Own(), load_v(row_v(token, head), col), j < left);
       }
     }`;
 
@@ -122,7 +122,7 @@ function columns({ outputs, gate }: LoopConfig): string {
           @unroll for (var x = 0u; x < 4; x++) {
             let q = subgroupBroadcast(own_q[r][d][x], j);
             @unroll for (var c = 0u; c < COLS; c++) {
-              o[r][j][c] = fma(vec4f(q), s[4 * d + x][c], o[r][j][c]);
+              o[r][j][c] = fma(Own(q), s[4 * d + x][c], o[r][j][c]);
             }
           }
         }
@@ -132,7 +132,7 @@ function columns({ outputs, gate }: LoopConfig): string {
         @unroll for (var c = 0u; c < COLS; c++) { s[4 * d + x][c] *= all; }
       }`;
   return /* wgsl */ `
-    @registers var o: array<array<array<vec4f, COLS>, TOKENS>, GROUP>;
+    @registers var o: array<array<array<Own, COLS>, TOKENS>, GROUP>;
     @unroll for (var d = 0u; d < D4; d++) {
       ${outputs ? read : ""}
       ${gate === "none" ? "" : keep}
@@ -144,7 +144,7 @@ function columns({ outputs, gate }: LoopConfig): string {
           @unroll for (var x = half; x < half + 2; x++) {
             let k = subgroupBroadcast(own_k[d][x], j);
             @unroll for (var c = 0u; c < COLS; c++) {
-              s[4 * d + x][c] = fma(vec4f(k), v[j][c], s[4 * d + x][c]);
+              s[4 * d + x][c] = fma(Own(k), v[j][c], s[4 * d + x][c]);
             }
           }
         }
@@ -164,7 +164,7 @@ function outputsOf(config: LoopConfig): string {
       @unroll for (var r = 0u; r < GROUP; r++) {
         @unroll for (var j = 0u; j < i + 1; j++) {
           let a = subgroupBroadcast(score[r][j], i);
-          @unroll for (var c = 0u; c < COLS; c++) { o[r][i][c] = fma(vec4f(a), v[j][c], o[r][i][c]); }
+          @unroll for (var c = 0u; c < COLS; c++) { o[r][i][c] = fma(Own(a), v[j][c], o[r][i][c]); }
         }
         ${output}
       }

@@ -9,17 +9,16 @@ fn main(@builtin(workgroup_id) tile: vec3u, @builtin(local_invocation_index) lan
   let count = segment.y - segment.x;
   let writes_rows = tile.x == 0u && lane == 0u;
 
-  @registers var s: array<array<vec4f, COLS>, K4>;
+  @registers var s: array<array<Own, COLS>, K4>;
   @registers var z: array<vec4f, D4>; // the running sum of the keys
   @registers var product: array<vec4f, D4>; // of the decays
-  @registers var value_product: array<vec4f, COLS>;
+  @registers var value_product: array<Own, COLS>;
   @unroll for (var d = 0u; d < D4; d++) { product[d] = vec4f(1.0); }
-  @unroll for (var c = 0u; c < COLS; c++) { value_product[c] = vec4f(1.0); }
+  @unroll for (var c = 0u; c < COLS; c++) { value_product[c] = Own(1.0); }
   if IDENTITY {
     @unroll for (var i = 0u; i < KEYS; i++) {
       @unroll for (var c = 0u; c < COLS; c++) {
-        let e = vec4u(4u * (first_col + c * LANES)) + vec4u(0u, 1u, 2u, 3u);
-        s[i][c] = select(vec4f(), vec4f(1.0), e == vec4u(i));
+        s[i][c] = unit(OWN * (first_col + c * LANES), i);
       }
     }
   }
@@ -29,7 +28,7 @@ fn main(@builtin(workgroup_id) tile: vec3u, @builtin(local_invocation_index) lan
       @unroll for (var x = 0u; x < 4; x++) {
         let d = min(4u * step + x, KEYS - 1u);
         @unroll for (var c = 0u; c < COLS; c++) {
-          let found = load_state(row, d, 4u * (first_col + c * LANES));
+          let found = load_state(row, d, OWN * (first_col + c * LANES));
           @unroll for (var i = x; i < KEYS; i += 4) {
             s[i][c] = select(s[i][c], found, i / 4 == step);
           }
@@ -70,11 +69,11 @@ export const EXIT = /* wgsl */ `
       let d = 4u * step + x;
       if FINAL {
         @unroll for (var c = 0u; c < COLS; c++) {
-          var found = vec4f();
+          var found = Own();
           @unroll for (var i = x; i < KEYS; i += 4) {
             found = select(found, s[i][c], i / 4 == step);
           }
-          if d < KEYS { store_state(row, d, 4u * (first_col + c * LANES), found); }
+          if d < KEYS { store_state(row, d, OWN * (first_col + c * LANES), found); }
         }
       }
       var sum = 0.0;
@@ -91,9 +90,6 @@ export const EXIT = /* wgsl */ `
   }
   if DECAYS {
     @unroll for (var c = 0u; c < COLS; c++) {
-      @unroll for (var y = 0u; y < 4; y++) {
-        let e = 4u * (first_col + c * LANES) + y;
-        if e < VALUES { put_products(row * VALUES + e, value_product[c][y]); }
-      }
+      keep_products(row, OWN * (first_col + c * LANES), value_product[c]);
     }
   }`;

@@ -1,4 +1,5 @@
 import { type Binding, type ParamType, snakeCase } from "../../gpu/program.ts";
+import { type Owned, ownReader } from "../shared/own.ts";
 import { type Accessor, elementReader, reader } from "../shared/rows.ts";
 import type { RecurrenceConfig } from "./config.ts";
 
@@ -95,19 +96,20 @@ export interface Parts {
 
 /**
  * `load_<name>(row, c)` or `element_<name>(row, d)`, and `row_<name>(token, head)`, of every input; what is
- * not there reads as 0.
+ * not there reads as 0. Rows of value channels are loaded by columns that are owned, others by vec4s.
  */
 export function inputReaders(
-  config: RecurrenceConfig,
+  config: RecurrenceConfig & Owned,
   used: (kind: InputKind) => boolean,
 ): InputParts {
   return parts((name) => {
-    const { read, per } = INPUTS[name];
+    const { read, per, width } = INPUTS[name];
     const elem = config.inputs[name];
     if (elem === undefined || !used(INPUTS[name])) return missing(name);
     const rows = { name, elem, width: inputWidth(name, config) };
     if (read === "element") return elementReader(rows);
-    return reader(rows, isPerToken(per) ? config.source : "buffer");
+    const source = isPerToken(per) ? config.source : "buffer";
+    return width === "values" ? ownReader(rows, config, source) : reader(rows, source);
   });
 }
 
@@ -154,7 +156,8 @@ function rowOf(name: InputName): string {
 function missing(name: InputName): string {
   const id = snakeCase(name);
   const row = `fn row_${id}(token: u32, head: u32) -> u32 { return 0u; }`;
+  const type = INPUTS[name].width === "values" ? "Own" : "vec4f";
   return INPUTS[name].read === "row"
-    ? `fn load_${id}(row: u32, c: u32) -> vec4f { return vec4f(); }\n${row}`
+    ? `fn load_${id}(row: u32, c: u32) -> ${type} { return ${type}(); }\n${row}`
     : `fn element_${id}(row: u32, d: u32) -> f32 { return 0.0; }\n${row}`;
 }

@@ -1,8 +1,9 @@
 import { type Binding, constants, declare, type Program } from "../../gpu/program.ts";
-import { writer } from "../shared/rows.ts";
+import { type Owned, ownWriter } from "../shared/own.ts";
 import { unroll } from "../unroll.ts";
 import { formCode, GATE_CODE, RECURRENCE_PARAMS, stepCode } from "./config.ts";
 import { blocksMain } from "./blocks.ts";
+import { columnCode } from "./columns.ts";
 import { featureCode } from "./features.ts";
 import { inputReaders } from "./inputs.ts";
 import { FUNCTIONS, loopMain } from "./loop_main.ts";
@@ -15,7 +16,7 @@ import { touchText } from "./touch_rows.ts";
 const OUT_PARAMS = { outFirst: "u32" } as const;
 
 /** How a workgroup is laid out. */
-export interface LoopTile {
+export interface LoopTile extends Owned {
   /**
    * How the rows of a token reach the columns: through a subgroup, through workgroup memory, or through
    * a subgroup for blocks of tokens, whose scores are computed first.
@@ -23,7 +24,7 @@ export interface LoopTile {
   readonly exchange: "subgroup" | "workgroup" | "blocks";
   /** Invocations of a workgroup. */
   readonly lanes: number;
-  /** vec4 columns of the state that an invocation owns. */
+  /** Columns of the state that an invocation has, each of as many channels as it owns in a row. */
   readonly columns: number;
   /** Tokens that are loaded at a time, at most one for each lane. */
   readonly tokens: number;
@@ -32,9 +33,9 @@ export interface LoopTile {
 /** The description of the mathematics plus layout and pass. */
 export interface LoopConfig extends PassConfig, LoopTile {}
 
-/** vec4 columns of a workgroup. */
-export function columnsOfWorkgroup({ lanes, columns }: LoopTile): number {
-  return lanes * columns;
+/** Value channels of a workgroup. */
+export function channelsOfWorkgroup({ lanes, columns, own }: LoopTile): number {
+  return lanes * columns * own;
 }
 
 /** Loop iterations of an invocation that loads and stores a state, those that end loops included. */
@@ -57,10 +58,10 @@ export function loopIterations({ exchange, tokens }: LoopTile): number {
  */
 export function recurrenceLoop(config: LoopConfig): Program {
   const { inputs, elem, keyDim, valueDim, group, gate, outputs, writes } = config;
-  const { exchange, lanes, columns, tokens } = config;
+  const { exchange, lanes, columns, own, tokens } = config;
   const needed = { outputs, writes };
   const readers = inputReaders(config, (kind) => needed[kind.for]);
-  const out = outputs ? writer({ name: "out", elem, width: valueDim }) : null;
+  const out = outputs ? ownWriter({ name: "out", elem, width: valueDim }, config) : null;
   const stores = storesOf(config);
   const bindings: Binding[] = [
     { name: "segments", access: "read", type: "array<vec4u>" },
@@ -72,7 +73,8 @@ export function recurrenceLoop(config: LoopConfig): Program {
   const d4 = Math.ceil(keyDim / 4);
   const sizes = {
     LANES: lanes,
-    COLS: columns, // vec4 columns of an invocation
+    COLS: columns, // of an invocation
+    OWN: own, // channels of a column
     TOKENS: tokens,
     GROUP: group,
     KEYS: keyDim,
@@ -82,7 +84,7 @@ export function recurrenceLoop(config: LoopConfig): Program {
     DIM: config.dim,
     R4: Math.ceil(config.dim / 4), // vec4 of a row of q and k
     SUBSTEPS: config.substeps,
-    V4: Math.ceil(valueDim / 4),
+    VALUE_COLS: Math.ceil(valueDim / own),
   };
   const flags = {
     HEAD_GATE: gate === "head",
@@ -116,8 +118,9 @@ export function recurrenceLoop(config: LoopConfig): Program {
   const code = [
     constants({ ...sizes, ...flags }),
     declare(bindings, params),
+    columnCode(config),
     readers.code,
-    out?.code ?? "fn store_out(row: u32, c: u32, x: vec4f) {}",
+    out?.code ?? "fn store_out(row: u32, c: u32, x: Own) {}",
     touchText(config).code,
     stores.code,
     GATE_CODE,

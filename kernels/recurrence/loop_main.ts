@@ -11,23 +11,6 @@ export const FUNCTIONS = /* wgsl */ `
 fn token_at(segment: vec4u, i: u32) -> u32 {
   if REVERSE { return segment.y - 1u - i; }
   return segment.x + i;
-}
-
-/// The weights of the input in the output.
-fn skip_of(head: u32, col: u32) -> vec4f {
-  return load_skip_rows(row_skip_rows(0u, head), col) + element_skip(row_skip(0u, head), 0u);
-}
-
-fn silu(x: vec4f) -> vec4f {
-  return x * vec4f(sigmoid(x.x), sigmoid(x.y), sigmoid(x.z), sigmoid(x.w));
-}
-
-/// Rows of the state behind a token's decay.
-fn kept(s: vec4f, e: f32, value_decay: vec4f) -> vec4f {
-  var x = s;
-  if GATED { x *= e; }
-  if VALUE_GATE { x *= value_decay; }
-  return x;
 }`;
 
 /** Everything a workgroup does, from the state at the entry of its segment to the one behind it. */
@@ -36,7 +19,7 @@ export function loopMain(config: LoopConfig & { exchange: keyof typeof EXCHANGES
   const { memory, declare, before, after, own, shared } = EXCHANGES[exchange];
   const { erase } = config;
   const output = outputText(config, {
-    ...{ sum: "fma(vec4f(own_weight), v[c], o[r][c])", norm: "(norm[r] + own_weight)" },
+    ...{ sum: "fma(Own(own_weight), v[c], o[r][c])", norm: "(norm[r] + own_weight)" },
     ...{ value: "v[c]", token: "token", there: "true" },
   });
   const touch = touchText(config);
@@ -59,16 +42,16 @@ ${ENTRY}
     for (var j = 0u; j < loaded; j++) {
       let token = token_at(segment, first + j);
       let gate = ${shared.gate};
-      @registers var v: array<vec4f, COLS>;
-      @registers var ev: array<vec4f, COLS>;
+      @registers var v: array<Own, COLS>;
+      @registers var ev: array<Own, COLS>;
       @unroll for (var c = 0u; c < COLS; c++) {
-        let col = min(first_col + c * LANES, V4 - 1u);
+        let col = min(first_col + c * LANES, VALUE_COLS - 1u);
         v[c] = load_v(row_v(token, head), col);
         if WRITE_GATE { v[c] *= load_write_gate(row_write_gate(token, head), col); }
-        if VALUE_GATE { ev[c] = decays_of(load_gv(row_gv(token, head), col)); value_product[c] *= ev[c]; }
+        if VALUE_GATE { ev[c] = value_decays_of(load_gv(row_gv(token, head), col)); value_product[c] *= ev[c]; }
       }
       ${erase === "none" || !writes ? "" : erased(config, shared)}
-      @registers var o: array<array<vec4f, COLS>, GROUP>;
+      @registers var o: array<array<Own, COLS>, GROUP>;
       @registers var norm: array<f32, GROUP>;
       @unroll for (var d = 0u; d < D4; d++) {
         let k = ${shared.k};
@@ -99,7 +82,7 @@ const read = (q: string): string => /* wgsl */ `
             let q = ${q};
             @unroll for (var x = 0u; x < 4; x++) {
               @unroll for (var c = 0u; c < COLS; c++) {
-                o[r][c] = fma(vec4f(q[x]), s[4 * d + x][c], o[r][c]);
+                o[r][c] = fma(Own(q[x]), s[4 * d + x][c], o[r][c]);
               }
             }
             if NORMALIZE { norm[r] += dot(q, z[d]); }
@@ -111,10 +94,10 @@ function erased(
   { erase, inputs }: LoopConfig,
   { k, p, e, gate, beta }: Readonly<Record<"k" | "p" | "e" | "gate" | "beta", string>>,
 ): string {
-  const accumulate = "w[c] = fma(vec4f(p[x]), s[4 * d + x][c], w[c]);";
-  const keep = "s[4 * d + x][c] = kept(s[4 * d + x][c], e[x], vec4f(1.0));";
+  const accumulate = "w[c] = fma(Own(p[x]), s[4 * d + x][c], w[c]);";
+  const keep = "s[4 * d + x][c] = kept(s[4 * d + x][c], e[x], Own(1.0));";
   return /* wgsl */ `
-      @registers var w: array<vec4f, COLS>;
+      @registers var w: array<Own, COLS>;
       @unroll for (var d = 0u; d < D4; d++) {
         let p = ${inputs.p || inputs.eraseGate ? p : k};
         var e = vec4f(${gate});
@@ -137,7 +120,7 @@ function erasedWrite({ erase }: LoopConfig, b: string): string {
   return /* wgsl */ `
         @unroll for (var x = 0u; x < 4; x++) {
           @unroll for (var c = 0u; c < COLS; c++) {
-            s[4 * d + x][c] = fma(vec4f(k[x]), v[c], s[4 * d + x][c]);
+            s[4 * d + x][c] = fma(Own(k[x]), v[c], s[4 * d + x][c]);
           }
         }
         ${
@@ -145,7 +128,7 @@ function erasedWrite({ erase }: LoopConfig, b: string): string {
       ? `let b = ${b};
         @unroll for (var x = 0u; x < 4; x++) {
           @unroll for (var c = 0u; c < COLS; c++) {
-            s[4 * d + x][c] = fma(vec4f(b[x]), w[c], s[4 * d + x][c]);
+            s[4 * d + x][c] = fma(Own(b[x]), w[c], s[4 * d + x][c]);
           }
         }`
       : ""
@@ -156,7 +139,7 @@ function erasedWrite({ erase }: LoopConfig, b: string): string {
 const WRITE = /* wgsl */ `
         @unroll for (var x = 0u; x < 4; x++) {
           @unroll for (var c = 0u; c < COLS; c++) {
-            s[4 * d + x][c] = fma(vec4f(k[x]), v[c], kept(s[4 * d + x][c], e[x], ev[c]));
+            s[4 * d + x][c] = fma(Own(k[x]), v[c], kept(s[4 * d + x][c], e[x], ev[c]));
           }
         }
         if NORMALIZE { z[d] = e * z[d] + k; }

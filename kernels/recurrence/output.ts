@@ -2,7 +2,7 @@ import { divisorOf, type RecurrenceConfig } from "./config.ts";
 
 /** What a token's output is made of, as WGSL. */
 export interface OutputText {
-  /** What its query r reads from the state, at the vec4 column c of the invocation. */
+  /** What its query r reads from the state, at column c of the invocation. */
   readonly sum: string;
   /** What it reads from the running sum of the keys. */
   readonly norm: string;
@@ -27,7 +27,7 @@ export function outputText(
           if NORMALIZE && !CENTER { factor /= ${divisorOf(config, { norm: "keys", token })}; }
           @unroll for (var c = 0u; c < COLS; c++) {
             let col = first_col + c * LANES;
-            if ${there} && col < V4 {
+            if ${there} && col < VALUE_COLS {
               var y = factor * ${sum};
               if SKIP { y += skip_of(head, col) * ${value}; }
               if CENTER {

@@ -7,9 +7,10 @@ import { outputText } from "./output.ts";
  * The layout of a pass by series; blocks hand rows round as subgroups do. There is text for each pair of
  * tokens of a tile: few where a row of v takes branches, of which SwiftShader compiles 32 in minutes.
  */
-export function seriesTile({ exchange, lanes, columns }: LoopTile, valueDim: number): LoopTile {
-  const handed = exchange === "workgroup" ? exchange : "subgroup";
-  return { exchange: handed, lanes, columns, tokens: Math.min(aligned(valueDim) ? 8 : 4, lanes) };
+export function seriesTile(tile: LoopTile, valueDim: number): LoopTile {
+  const exchange = tile.exchange === "workgroup" ? tile.exchange : "subgroup";
+  const { lanes } = tile;
+  return { ...tile, exchange, tokens: Math.min(aligned(valueDim) ? 8 : 4, lanes) };
 }
 
 /** Loop iterations of an invocation for a chunk and the queries of a state, those that end loops included. */
@@ -84,7 +85,7 @@ const exchangeOf = ({ exchange }: LoopTile): SeriesExchange =>
 export function seriesMain(config: LoopConfig): string {
   const { memory, give, take } = exchangeOf(config);
   const output = outputText(config, {
-    ...{ sum: "sum[c]", norm: take.norm, value: "vec4f()", token: "token", there: "true" },
+    ...{ sum: "sum[c]", norm: take.norm, value: "Own()", token: "token", there: "true" },
   });
   return /* wgsl */ `
 ${memory}
@@ -104,10 +105,10 @@ ${ENTRY}
         let token = token_at(segment, first + j);
         @registers var q: array<vec4f, R4>;
         @unroll for (var d = 0u; d < R4; d++) { q[d] = ${take.q}; }
-        @registers var sum: array<vec4f, COLS>;
+        @registers var sum: array<Own, COLS>;
         @unroll for (var c = 0u; c < COLS; c++) {
           @unroll for (var i = 0u; i < TOKENS; i++) { sum[c] = select(sum[c], o[i][c], i == j); }
-          ${read({ sum: "sum[c]", type: "vec4f", q: "q", row: (at) => `s[${at}][c]` })}
+          ${read({ sum: "sum[c]", type: "Own", q: "q", row: (at) => `s[${at}][c]` })}
         }
         ${output}
       }
@@ -121,7 +122,7 @@ ${ENTRY}
 function tiles(config: LoopConfig): string {
   const { give, take } = exchangeOf(config);
   return /* wgsl */ `
-      @registers var o: array<array<vec4f, COLS>, TOKENS>;
+      @registers var o: array<array<Own, COLS>, TOKENS>;
       for (var tile = 0u; tile <= first; tile += TOKENS) {
         @registers var own_k: array<vec4f, R4>;
         let key = row_k(token_at(segment, min(tile + lane, count - 1u)), head);
@@ -135,11 +136,11 @@ function tiles(config: LoopConfig): string {
           own_norm += select(0.0, own_weight[j], tile + j <= first + lane);
         }
         ${give.weights}
-        @registers var v: array<array<vec4f, COLS>, TOKENS>;
+        @registers var v: array<array<Own, COLS>, TOKENS>;
         @unroll for (var j = 0u; j < TOKENS; j++) {
           let token = token_at(segment, min(tile + j, count - 1u));
           @unroll for (var c = 0u; c < COLS; c++) {
-            v[j][c] = load_v(row_v(token, head), min(first_col + c * LANES, V4 - 1u));
+            v[j][c] = load_v(row_v(token, head), min(first_col + c * LANES, VALUE_COLS - 1u));
           }
           @unroll for (var i = j; i < TOKENS; i++) { ${weigh(take.weight)} }
         }
@@ -154,7 +155,7 @@ function tiles(config: LoopConfig): string {
 /** o_i += w_ij v_j */
 const weigh = (weight: string): string => /* wgsl */ `
             let w = ${weight};
-            @unroll for (var c = 0u; c < COLS; c++) { o[i][c] = fma(vec4f(w), v[j][c], o[i][c]); }`;
+            @unroll for (var c = 0u; c < COLS; c++) { o[i][c] = fma(Own(w), v[j][c], o[i][c]); }`;
 
 const vectorRow = (at: string): string => `z[(${at}) / 4][(${at}) % 4]`;
 
@@ -165,7 +166,7 @@ const vectorRow = (at: string): string => `z[(${at}) / 4][(${at}) % 4]`;
 function read(
   { sum, type, q, row }: {
     readonly sum: string;
-    readonly type: "f32" | "vec4f";
+    readonly type: "f32" | "Own";
     readonly q: string;
     readonly row: (at: string) => string;
   },

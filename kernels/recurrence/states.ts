@@ -1,4 +1,5 @@
 import { snakeCase } from "../../gpu/program.ts";
+import type { Owned } from "../shared/own.ts";
 import { aligned, type InputSource, reader } from "../shared/rows.ts";
 import type { RecurrenceConfig } from "./config.ts";
 import type { Parts } from "./inputs.ts";
@@ -13,15 +14,17 @@ export type StateConfig =
     readonly stateSource?: InputSource;
     /** Whether there are value channels for all invocations; not by default. */
     readonly whole?: boolean;
+    /** Value channels that are loaded and stored together, 4 by default. */
+    readonly own?: Owned["own"];
   };
 
 /** Loads and stores of states and decays. */
 export function storesOf(config: StateConfig): Parts {
   const { initial, final, normalize, decays, inputs, valueDim, valueFirst } = config;
-  const { stateSource = "buffer", whole = false } = config;
+  const { stateSource = "buffer", whole = false, own = 4 } = config;
   const texture = initial && stateSource === "texture";
   const states = (initial && !texture) || final;
-  const vectors = !valueFirst && aligned(valueDim);
+  const vectors = own === 4 && !valueFirst && aligned(valueDim);
   const array = (name: string, there: boolean, type = "f32"): Parts => ({
     bindings: there ? [{ name, access: "read_write", type: `array<${type}>` }] : [],
     code: there
@@ -46,7 +49,7 @@ fn put_${snakeCase(name)}(at: u32, x: ${type}) {}`,
     code: [
       ...arrays.map(({ code }) => code),
       texels?.code ?? "",
-      vectors ? vectorCode(texture, whole) : elements(valueFirst),
+      vectors ? vectorCode(texture, whole) : elements(valueFirst, { own }),
     ].join("\n"),
   };
 }
@@ -67,17 +70,22 @@ fn store_state(row: u32, d: u32, e: u32, x: vec4f) {
 }`;
 }
 
-/** The same, element by element. */
-function elements(valueFirst: boolean): string {
+/** The same, or one value channel, element by element. */
+function elements(valueFirst: boolean, { own }: Owned): string {
   const place = valueFirst ? "(row * VALUES + e) * KEYS + d" : "(row * KEYS + d) * VALUES + e";
-  return /* wgsl */ `
-fn load_channel(row: u32, d: u32, e: u32) -> f32 {
+  const name = own === 1 ? "state" : "channel";
+  const one = /* wgsl */ `
+fn load_${name}(row: u32, d: u32, e: u32) -> f32 {
   if e >= VALUES { return 0.0; }
   return get_state(${place});
 }
-fn store_channel(row: u32, d: u32, e: u32, x: f32) {
+fn store_${name}(row: u32, d: u32, e: u32, x: f32) {
   if e < VALUES { put_state(${place}, x); }
+}`;
+  return own === 1 ? one : [one, FOUR_CHANNELS].join("\n");
 }
+
+const FOUR_CHANNELS = /* wgsl */ `
 fn load_state(row: u32, d: u32, e: u32) -> vec4f {
   return vec4f(load_channel(row, d, e), load_channel(row, d, e + 1u),
     load_channel(row, d, e + 2u), load_channel(row, d, e + 3u));
@@ -88,4 +96,3 @@ fn store_state(row: u32, d: u32, e: u32, x: vec4f) {
   store_channel(row, d, e + 2u, x.z);
   store_channel(row, d, e + 3u, x.w);
 }`;
-}

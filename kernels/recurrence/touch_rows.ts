@@ -13,14 +13,16 @@ export interface TouchText {
 
 /** What a walk over tokens touches: their outputs, and the values that it would load one by one. */
 export function touchText(config: LoopConfig): TouchText {
-  const { outputs, series, source, elem, valueDim } = config;
+  const { outputs, series, own, source, elem, valueDim } = config;
   const out = { name: "out", elem, width: valueDim };
-  if (!outputs || series || !touches(out, source)) return { code: "", rows: "", end: "" };
+  if (!outputs || series || own === 1 || !touches(out, source)) {
+    return { code: "", rows: "", end: "" };
+  }
   return {
     code: touchCode(out),
     rows: /* wgsl */ `
     @unroll for (var c = 0u; c < LANES * COLS; c += ${lineOf(out)}) {
-      let col = min(tile.x * LANES * COLS + c, V4 - 1u);
+      let col = min(tile.x * LANES * COLS + c, VALUE_COLS - 1u);
       touch(load_v(row_v(own, head), col));
       @unroll for (var r = 0u; r < GROUP; r++) {
         touch_out((own / SUBSTEPS * params.heads + head) * GROUP + r, col);

@@ -1,16 +1,6 @@
 import { snakeCase } from "../../gpu/program.ts";
-import {
-  type Accessor,
-  elementReader,
-  elementWriter,
-  type InputSource,
-  reader,
-  type Rows,
-  writer,
-} from "../shared/rows.ts";
-import type { SelectiveTile } from "./config.ts";
-
-type Owned = Pick<SelectiveTile, "own">;
+import { eachOwn, type Owned, ownType } from "../shared/own.ts";
+import type { Accessor } from "../shared/rows.ts";
 
 /** WGSL, and the binding that it needs where it does anything. */
 export type Part = Accessor | { readonly code: string };
@@ -20,15 +10,6 @@ export function missingReader(name: string, type: "vec4f" | "Own"): Part {
   return { code: `fn load_${snakeCase(name)}(row: u32, c: u32) -> ${type} { return ${type}(); }` };
 }
 
-/** Makes `load_<name>(row, c) -> Own`: the channels of an invocation, the c-th of its kind. */
-export function ownReader(rows: Rows, { own }: Owned, source: InputSource): Accessor {
-  if (own === 4) return reader(rows, source);
-  const id = snakeCase(rows.name);
-  const { binding, code } = elementReader(rows);
-  const load = `fn load_${id}(row: u32, c: u32) -> f32 { return element_${id}(row, c); }`;
-  return { binding, code: `${code}\n${load}` };
-}
-
 /** Makes `load_<name>(row, c) -> Own` of elements that are paired. */
 export function pairedReader(name: string, { own }: Owned): Part {
   const id = snakeCase(name);
@@ -36,21 +17,10 @@ export function pairedReader(name: string, { own }: Owned): Part {
   return { code: `fn load_${id}(row: u32, c: u32) -> Own { return ${pair}; }` };
 }
 
-/** Makes `store_<name>(row, c, x: Own)`. */
-export function ownWriter(rows: Rows, { own }: Owned): Accessor {
-  if (own === 4) return writer(rows);
-  const id = snakeCase(rows.name);
-  const { binding, code } = elementWriter(rows);
-  const store = `fn store_${id}(row: u32, c: u32, x: f32) { put_${id}(row, c, x); }`;
-  return { binding, code: `${code}\n${store}` };
-}
-
 /** `Own` and what is done to each of its channels, as WGSL. */
 export function ownCode({ own }: Owned): string {
-  const each = (f: (x: string) => string): string =>
-    own === 1 ? f("x") : `Own(${["x.x", "x.y", "x.z", "x.w"].map(f).join(", ")})`;
   return /* wgsl */ `
-alias Own = ${own === 1 ? "f32" : "vec4f"}; // channels of an invocation
+${ownType({ own })}
 
 fn channel_of(c: u32, i: u32) -> u32 { return min(${own}u * c + i, CHANNELS - 1u); }
 
@@ -61,9 +31,9 @@ fn rate_of(c: u32, n: u32) -> Own {
 
 fn own_decay(x: Own) -> Own { return exp2(max(x, Own(LOG2E * LEAST_GATE))); }
 
-fn own_softplus(x: Own) -> Own { return ${each((x) => `softplus(${x})`)}; }
+fn own_softplus(x: Own) -> Own { return ${eachOwn({ own }, (x) => `softplus(${x})`)}; }
 
-fn own_silu(x: Own) -> Own { return x * ${each((x) => `sigmoid(${x})`)}; }`;
+fn own_silu(x: Own) -> Own { return x * ${eachOwn({ own }, (x) => `sigmoid(${x})`)}; }`;
 }
 
 /** `state_of(row, c, n)` and `keep_state(row, c, n, x)`: the n-th state of each channel. */

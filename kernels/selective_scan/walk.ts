@@ -6,6 +6,7 @@ import {
   type Program,
 } from "../../gpu/program.ts";
 import { GATE_CODE } from "../recurrence/config.ts";
+import { ownReader, ownWriter } from "../shared/own.ts";
 import { type Elem, elementReader, reader } from "../shared/rows.ts";
 import { lineOf, NO_TOUCH, touchCode, touches } from "../shared/touch.ts";
 import { unroll } from "../unroll.ts";
@@ -22,8 +23,6 @@ import { SELECTIVE_EXCHANGES } from "./exchange.ts";
 import {
   missingReader,
   ownCode,
-  ownReader,
-  ownWriter,
   pairedReader,
   type Part,
   stateAccessor,

@@ -4,7 +4,7 @@ import { recall } from "../../gpu/recall.ts";
 import type { Operation } from "../../gpu/recorder.ts";
 import { record } from "../../gpu/runtime.ts";
 import type { Tensor } from "../../gpu/tensor.ts";
-import { columnsOfWorkgroup } from "../../kernels/recurrence/loop.ts";
+import { channelsOfWorkgroup } from "../../kernels/recurrence/loop.ts";
 import type { LoopPass } from "../../kernels/recurrence/pass.ts";
 import { defaultsOf } from "../defaults.ts";
 import { chunksOf, type Round, sequencesOf } from "../segments.ts";
@@ -127,7 +127,7 @@ function planned(
   const { parallel } = defaultsOf(adapter);
   const schedule = tiledSchedule(problem, gpu);
   const { bounds, heads, length, valueDim } = problem;
-  const blocks = Math.ceil(valueDim / (4 * columnsOfWorkgroup(schedule)));
+  const blocks = Math.ceil(valueDim / channelsOfWorkgroup(schedule));
   const workgroups = Math.max(1, (bounds.length - 1) * heads * blocks);
   const wanted = parallel ? Math.ceil(FULL / workgroups) : 1;
   const even = Math.max(MIN_CHUNK, Math.ceil(length / wanted));

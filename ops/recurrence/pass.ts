@@ -12,7 +12,7 @@ import {
   inputWidth,
   isPerToken,
 } from "../../kernels/recurrence/inputs.ts";
-import { columnsOfWorkgroup, recurrenceLoop } from "../../kernels/recurrence/loop.ts";
+import { channelsOfWorkgroup, recurrenceLoop } from "../../kernels/recurrence/loop.ts";
 import { NAIVE_THREADS, naiveRecurrence } from "../../kernels/recurrence/naive.ts";
 import { recurrenceStep } from "../../kernels/recurrence/step.ts";
 import type { LoopPass } from "../../kernels/recurrence/pass.ts";
@@ -155,7 +155,7 @@ function inputParams({ inputs }: RecurrenceProblem): Record<string, number> {
 
 /** Value channels of a workgroup. */
 function columnsOf(schedule: RecurrenceSchedule): number {
-  if (schedule.kind === "tiled") return 4 * columnsOfWorkgroup(schedule);
+  if (schedule.kind === "tiled") return channelsOfWorkgroup(schedule);
   return schedule.kind === "step" ? 4 * schedule.lanes : NAIVE_THREADS;
 }
 
@@ -183,8 +183,8 @@ function programOf(
     return programs.step({ ...plain, exchange, lanes, stateSource });
   }
   const tile = pass.series ? seriesTile(schedule, valueDim) : schedule;
-  const { exchange, lanes, columns, tokens } = tile;
-  return programs.loop({ ...config, ...pass, ...{ exchange, lanes, columns, tokens } });
+  const { exchange, lanes, columns, own, tokens } = tile;
+  return programs.loop({ ...config, ...pass, ...{ exchange, lanes, columns, own, tokens } });
 }
 
 /** Copies rows of tokens into textures, where the schedule reads from there. */

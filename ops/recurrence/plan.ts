@@ -4,7 +4,7 @@ import { carryMatrixIterations } from "../../kernels/recurrence/carry_matrix.ts"
 import { type InputName, INPUTS, inputWidth, isPerToken } from "../../kernels/recurrence/inputs.ts";
 import type { PlanDevice } from "../attention/schedule.ts";
 import {
-  columnsOfWorkgroup,
+  channelsOfWorkgroup,
   loopIterations,
   stateIterations,
 } from "../../kernels/recurrence/loop.ts";
@@ -55,7 +55,7 @@ function chunkOf(
   device: PlanDevice,
 ): number | null {
   const { bounds, heads, valueDim } = problem;
-  const blocks = Math.ceil(valueDim / (4 * columnsOfWorkgroup(schedule)));
+  const blocks = Math.ceil(valueDim / channelsOfWorkgroup(schedule));
   const workgroups = (bounds.length - 1) * heads * blocks;
   const tuned = { device, problemClass: recurrenceClass(problem) };
   return chunkTokens(problem, {

@@ -32,15 +32,21 @@ export interface StepRecurrence extends StepTile {
   readonly source: InputSource;
 }
 
-/** vec4 registers of the state of an invocation. */
+/** vec4 registers of the state of an invocation of a subgroup. */
 const STATE_BUDGET = 256;
 
 /** The name of a schedule, as the command line prints and takes it. */
 export function recurrenceScheduleName(schedule: RecurrenceSchedule): string {
   if (schedule.kind === "naive") return schedule.kind;
   if (schedule.kind === "step") return `step-${schedule.exchange}-${schedule.source}`;
-  const { exchange, lanes, columns, source } = schedule;
-  return `${exchange}-${lanes}x${columns}-${source}`;
+  const { lanes, columns, own, source } = schedule;
+  return `${familyOf(schedule)}-${own === 1 ? lanes : `${lanes}x${columns}`}-${source}`;
+}
+
+/** The first word of its name, which names the first of its kind. */
+function familyOf(schedule: RecurrenceSchedule): string {
+  if (schedule.kind !== "tiled") return schedule.kind;
+  return schedule.own === 1 ? "channels" : schedule.exchange;
 }
 
 /** Lists the schedules that fit a problem and a device, the one expected to be fastest first. */
@@ -94,7 +100,7 @@ function subgroupSchedules(problem: RecurrenceProblem, device: PlanDevice): Tile
   );
   const tokens = blockTokens(problem, lanes);
   const tiles = sources(problem, device).map((source) => ({
-    ...{ kind: "tiled", lanes, source } as const,
+    ...{ kind: "tiled", lanes, own: 4, source } as const,
   }));
   const walks = tiles.flatMap((tile) =>
     columns.map((columns): TiledRecurrence => ({
@@ -114,15 +120,30 @@ function blockTokens(problem: RecurrenceProblem, lanes: number): number {
   return Math.min(lanes, keyDim * Math.max(1, qHeads / heads) <= 128 ? 8 : 4);
 }
 
-function workgroupSchedules(problem: RecurrenceProblem, { limits }: PlanDevice): TiledRecurrence[] {
-  const wanted = 2 ** Math.ceil(Math.log2(Math.ceil(problem.valueDim / 4)));
-  const lanes = Math.min(64, Math.max(8, wanted));
+/**
+ * Rows handed through workgroup memory, for channels that are owned by fours or one by one. Where the
+ * registers of a GPU hold no four columns of the state, they would spill: then single ones come first. A CPU
+ * keeps them in its first cache; on llvmpipe and SwiftShader single ones take four times as long.
+ */
+function workgroupSchedules(
+  problem: RecurrenceProblem,
+  { adapter, limits }: PlanDevice,
+): TiledRecurrence[] {
+  const { keyDim, valueDim } = problem;
   const fitting = Math.floor((limits.maxComputeWorkgroupStorageSize - 64) / stagedBytes(problem));
-  const tokens = Math.min(16, lanes, fitting);
-  if (tokens < 1) return [];
-  return [
-    { kind: "tiled", exchange: "workgroup", lanes, columns: 1, tokens, source: "buffer" },
-  ];
+  if (fitting < 1) return [];
+  const { parallel, states } = defaultsOf(adapter);
+  const wide = !parallel || 4 * keyDim <= states;
+  const owned: (1 | 4)[] = wide ? [4, 1] : [1, 4];
+  return owned.map((own): TiledRecurrence => {
+    const wanted = 2 ** Math.ceil(Math.log2(Math.ceil(valueDim / own)));
+    const lanes = Math.min(64, Math.max(8, wanted));
+    const tokens = Math.min(16, lanes, fitting);
+    return {
+      ...{ kind: "tiled", exchange: "workgroup", lanes, columns: 1, own, tokens },
+      source: "buffer",
+    };
+  });
 }
 
 /** Workgroup memory of a token's rows: its key, queries, decays, and what erases. */
@@ -157,8 +178,7 @@ export function chooseRecurrenceSchedule(
     return tunedFirst(tuned, valid, recurrenceScheduleName)[0];
   }
   const found = valid.find((candidate) =>
-    recurrenceScheduleName(candidate) === schedule ||
-    (candidate.kind === "tiled" ? candidate.exchange : candidate.kind) === schedule
+    recurrenceScheduleName(candidate) === schedule || familyOf(candidate) === schedule
   );
   if (found !== undefined) return found;
   throw new RangeError(

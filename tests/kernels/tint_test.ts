@@ -634,15 +634,16 @@ const PASSES: readonly LoopPass[] = [
 ];
 
 const LOOP_TILES: readonly LoopTile[] = [
-  { exchange: "subgroup", lanes: 8, columns: 1, tokens: 8 },
-  { exchange: "subgroup", lanes: 32, columns: 2, tokens: 32 },
-  { exchange: "workgroup", lanes: 8, columns: 1, tokens: 8 },
-  { exchange: "workgroup", lanes: 64, columns: 1, tokens: 3 },
-  { exchange: "blocks", lanes: 8, columns: 1, tokens: 8 },
+  { exchange: "subgroup", lanes: 8, columns: 1, own: 4, tokens: 8 },
+  { exchange: "subgroup", lanes: 32, columns: 2, own: 4, tokens: 32 },
+  { exchange: "workgroup", lanes: 8, columns: 1, own: 4, tokens: 8 },
+  { exchange: "workgroup", lanes: 64, columns: 1, own: 4, tokens: 3 },
+  { exchange: "workgroup", lanes: 16, columns: 1, own: 1, tokens: 8 },
+  { exchange: "blocks", lanes: 8, columns: 1, own: 4, tokens: 8 },
 ];
 
 for (const tile of LOOP_TILES) {
-  const name = `${tile.exchange}-${tile.lanes}x${tile.columns}`;
+  const name = `${tile.exchange}-${tile.lanes}x${tile.columns}x${tile.own}`;
   Deno.test(`recurrenceLoop() compiles under Tint with every option and pass, ${name}`, async () => {
     await assertCompiles(
       RECURRENCES

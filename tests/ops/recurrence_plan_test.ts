@@ -211,39 +211,45 @@ Deno.test("planRecurrence() takes the mode that was asked for, but for the basel
 const SCHEDULES: readonly [Partial<RecurrenceProblem>, string, string][] = [
   [
     {},
-    "subgroup-8x1-texture subgroup-8x1-buffer workgroup-8x1-buffer naive",
-    "workgroup-8x1-buffer subgroup-32x1-buffer subgroup-32x1-texture naive",
+    "subgroup-8x1-texture subgroup-8x1-buffer workgroup-8x1-buffer channels-16-buffer naive",
+    "workgroup-8x1-buffer channels-16-buffer subgroup-32x1-buffer subgroup-32x1-texture naive",
   ],
   [
     { valueDim: 64 },
-    "subgroup-8x1-texture subgroup-8x2-texture subgroup-8x1-buffer subgroup-8x2-buffer workgroup-16x1-buffer naive",
-    "workgroup-16x1-buffer subgroup-32x1-buffer subgroup-32x1-texture naive",
+    "subgroup-8x1-texture subgroup-8x2-texture subgroup-8x1-buffer subgroup-8x2-buffer workgroup-16x1-buffer channels-64-buffer naive",
+    "workgroup-16x1-buffer channels-64-buffer subgroup-32x1-buffer subgroup-32x1-texture naive",
+  ],
+  // four channels of 64 rows are more registers than an invocation of a GPU has
+  [
+    { keyDim: 64, valueDim: 128 },
+    "subgroup-8x1-texture subgroup-8x2-texture subgroup-8x1-buffer subgroup-8x2-buffer workgroup-32x1-buffer channels-64-buffer naive",
+    "channels-64-buffer workgroup-32x1-buffer subgroup-32x1-buffer subgroup-32x1-texture naive",
   ],
   [
     { keyDim: 256, valueDim: 256 },
-    "subgroup-8x1-texture subgroup-8x1-buffer workgroup-64x1-buffer naive",
-    "workgroup-64x1-buffer subgroup-32x1-buffer subgroup-32x1-texture naive",
+    "subgroup-8x1-texture subgroup-8x1-buffer workgroup-64x1-buffer channels-64-buffer naive",
+    "channels-64-buffer workgroup-64x1-buffer subgroup-32x1-buffer subgroup-32x1-texture naive",
   ],
   [
     { keyDim: 7 },
-    "subgroup-8x1-buffer workgroup-8x1-buffer naive",
-    "workgroup-8x1-buffer subgroup-32x1-buffer naive",
+    "subgroup-8x1-buffer workgroup-8x1-buffer channels-16-buffer naive",
+    "workgroup-8x1-buffer channels-16-buffer subgroup-32x1-buffer naive",
   ],
   [
     { valueDim: 5 },
-    "subgroup-8x1-buffer workgroup-8x1-buffer naive",
-    "workgroup-8x1-buffer subgroup-32x1-buffer naive",
+    "subgroup-8x1-buffer workgroup-8x1-buffer channels-8-buffer naive",
+    "workgroup-8x1-buffer channels-8-buffer subgroup-32x1-buffer naive",
   ],
   [
     { copyable: false },
-    "subgroup-8x1-buffer workgroup-8x1-buffer naive",
-    "workgroup-8x1-buffer subgroup-32x1-buffer naive",
+    "subgroup-8x1-buffer workgroup-8x1-buffer channels-16-buffer naive",
+    "workgroup-8x1-buffer channels-16-buffer subgroup-32x1-buffer naive",
   ],
   // more texels than one texture holds
   [
     { length: 8_400_000, bounds: [0, 8_400_000] },
-    "subgroup-8x1-buffer workgroup-8x1-buffer naive",
-    "workgroup-8x1-buffer subgroup-32x1-buffer naive",
+    "subgroup-8x1-buffer workgroup-8x1-buffer channels-16-buffer naive",
+    "workgroup-8x1-buffer channels-16-buffer subgroup-32x1-buffer naive",
   ],
 ];
 
@@ -277,7 +283,7 @@ Deno.test("recurrenceSchedules() knows no subgroups where there are none", () =>
   const bare = planDevice("nvidia", { lanes: null });
   const names = recurrenceSchedules(problem(), bare).map(recurrenceScheduleName);
 
-  assertEquals(names, ["workgroup-8x1-buffer", "naive"]);
+  assertEquals(names, ["workgroup-8x1-buffer", "channels-16-buffer", "naive"]);
 });
 
 Deno.test("recurrenceSchedules() streams states where no sequence has more than a token", () => {
@@ -343,7 +349,7 @@ Deno.test("planRecurrence() takes schedules by name or exchange, and refuses wha
   assertEquals(named("naive"), "naive");
   assertEquals(
     assertThrows(() => named("subgroup-32x1-buffer"), RangeError).message,
-    'Cannot plan a recurrence as schedule must fit the problem and the device: "subgroup-32x1-buffer" is not among subgroup-8x1-texture, subgroup-8x1-buffer, blocks-8x1-texture, blocks-8x1-buffer, workgroup-8x1-buffer, naive',
+    'Cannot plan a recurrence as schedule must fit the problem and the device: "subgroup-32x1-buffer" is not among subgroup-8x1-texture, subgroup-8x1-buffer, blocks-8x1-texture, blocks-8x1-buffer, workgroup-8x1-buffer, channels-16-buffer, naive',
   );
 });
 

@@ -32,6 +32,8 @@ const WAYS: Readonly<Record<string, RecurrenceOptions>> = {
   chunk: { mode: "chunk", chunkSize: 16 },
   "workgroup loop": { mode: "loop", schedule: "workgroup" },
   "workgroup chunk": { mode: "chunk", chunkSize: 16, schedule: "workgroup" },
+  "channels loop": { mode: "loop", schedule: "channels" },
+  "channels chunk": { mode: "chunk", chunkSize: 16, schedule: "channels" },
   naive: { schedule: "naive" },
 };
 
