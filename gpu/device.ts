@@ -1,6 +1,15 @@
 import type { AdapterSummary } from "./adapter.ts";
 import { keepHostCopy } from "./host_copy.ts";
-import { checkShape, type DataOf, type DType, dtypeOf, elementBytes, volume } from "./dtype.ts";
+import {
+  checkElementType,
+  checkShape,
+  type DataOf,
+  type DType,
+  dtypeOf,
+  elementBytes,
+  kindOf,
+  volume,
+} from "./dtype.ts";
 import { UnsupportedDeviceError } from "./errors.ts";
 import type { GpuFeatures } from "./features.ts";
 import type { GpuLimits } from "./limits.ts";
@@ -121,6 +130,7 @@ export class Gpu implements Disposable {
    */
   empty<T extends DType>(shape: readonly number[], dtype: T): Tensor<T> {
     checkShape("make a tensor", shape);
+    checkElementType("make a tensor", dtype);
     const runtime = runtimeOf(this);
     const { recorder } = runtime;
     const whole = recorder.rehearsal === null;
@@ -143,10 +153,16 @@ export class Gpu implements Disposable {
    * @param shape sizes of the axes
    * @param dtype element type
    * @returns a tensor over the start of the buffer
-   * @throws TypeError if the buffer lacks `STORAGE` usage or is too small
+   * @throws TypeError if the buffer is none, lacks `STORAGE` usage or is too small
    */
   wrap<T extends DType>(buffer: GPUBuffer, shape: readonly number[], dtype: T): Tensor<T> {
+    if (typeof buffer?.usage !== "number") {
+      throw new TypeError(
+        `Cannot wrap a buffer as it must be a GPUBuffer: buffer is ${kindOf(buffer)}`,
+      );
+    }
     checkShape("wrap a buffer", shape);
+    checkElementType("wrap a buffer", dtype);
     if ((buffer.usage & GPUBufferUsage.STORAGE) === 0) {
       throw new TypeError(
         `Cannot wrap a buffer as it must have STORAGE usage: current usage is 0x${
@@ -245,8 +261,14 @@ export class Gpu implements Disposable {
    * @param encoder takes the commands; no pass may be open
    * @param body calls operators; must not read tensors
    * @returns what `body` returns
+   * @throws TypeError if the encoder is none
    */
   record<T>(encoder: GPUCommandEncoder, body: () => T): T {
+    if (typeof encoder?.beginComputePass !== "function") {
+      throw new TypeError(
+        `Cannot record as encoder must be a GPUCommandEncoder: encoder is ${kindOf(encoder)}`,
+      );
+    }
     return runtimeOf(this).recorder.redirect(encoder, body);
   }
 

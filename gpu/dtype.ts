@@ -56,6 +56,17 @@ export function kindOf(value: unknown): string {
   return value.constructor?.name ?? "an object";
 }
 
+const DTYPES: readonly DType[] = ["f32", "f16", "i32", "u32"];
+
+/** Refuses what is no element type. */
+export function checkElementType(action: string, dtype: unknown): void {
+  if (!DTYPES.some((known) => known === dtype)) {
+    throw new TypeError(
+      `Cannot ${action} as dtype must be one of ${DTYPES.join(", ")}: dtype is ${kindOf(dtype)}`,
+    );
+  }
+}
+
 /** Refuses what is no shape. */
 export function checkShape(action: string, shape: readonly number[]): void {
   if (!Array.isArray(shape) || !shape.every((size) => Number.isSafeInteger(size) && size >= 0)) {

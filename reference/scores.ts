@@ -46,7 +46,7 @@ export interface ScoreOptions {
    */
   softcap?: number;
   /**
-   * Added to the scores, `[B|1, Hq|1, T|1, S]`; -Infinity hides the key.
+   * Added to the scores, `[B|1, Hq|1, T|1, S]`; -Infinity hides the key, whatever a hook makes of it.
    *
    * @default {undefined}
    */
@@ -103,8 +103,9 @@ export function scoreRows(
       let score = scale * dot;
       if (softcap !== undefined) score = softcap * Math.tanh(score / softcap);
       if (bias) score += biases[biasRow + j];
+      const hidden = score === -Infinity || !masks.every((mask) => mask({ b, h, i, j }));
       for (const hook of hooks) score = hook(score, { b, h, i, j });
-      s[j - start] = masks.every((mask) => mask({ b, h, i, j })) ? score : -Infinity;
+      s[j - start] = hidden ? -Infinity : score;
     }
     return { start, s };
   };

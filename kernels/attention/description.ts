@@ -126,16 +126,19 @@ fn shaped(x: f32, b: u32, h: u32, t: u32, j: u32) -> f32 {
 }`;
 
 function scoreCode(config: DescribedConfig): string {
-  const { hooks: { scores, masks }, weight } = config;
+  const { bias, hooks: { scores, masks }, weight } = config;
   const place = "i32(b), i32(h), i32(query.token), i32(key_token(tile, j))";
   const shaped = "shaped(x, b, h, query.token, key_token(tile, j))";
-  const hooked = scores.length === 0 ? shaped : `max(hook_score(${shaped}, ${place}), MASKED)`;
+  const hooked = scores.length === 0 ? "given" : `max(hook_score(given, ${place}), MASKED)`;
   const scaled = isNatural(config) && weight.binary ? `LOG2E * ${hooked}` : hooked;
+  // no hook shows what the bias hides
+  const kept = bias && scores.length > 0 ? `select(${scaled}, MASKED, given < FLOOR)` : scaled;
   const seen = masks.length === 0 ? "" : ` && hook_mask(${place})`;
   return /* wgsl */ `
 /// Score of a query and the j-th key of a tile; masked says whether the tile hides any from any.
 fn score(x: f32, masked: bool, b: u32, h: u32, query: Query, tile: KeyTile, j: u32) -> f32 {
-  let s = ${scaled};
+  let given = ${shaped};
+  let s = ${kept};
   if !(MASKS && masked) { return s; }
   return select(MASKED, s, visible(query, tile, j)${seen});
 }`;

@@ -175,14 +175,14 @@ export function attentionProblem(
   checkHookBindings(ACTION, gpu, written, own);
   // elsewhere than in a row, bands count within sequences
   const [qLen, kvLen] = keys.kind === "row" ? [sizes.qLen, sizes.kvLen] : [0, 0];
+  const scale = checkScale(ACTION, options.scale, sizes.headDim);
   const problem: AttentionProblem = {
-    ...sizes,
+    ...{ ...sizes, scale },
     elem: checkElem(ACTION, { q, k, v }),
-    scale: checkScale(ACTION, options.scale, sizes.headDim),
     band: checkBand(options, qLen, kvLen),
     keys,
     additional: null,
-    softcap: checkSoftcap(options.softcap),
+    softcap: checkSoftcap(options.softcap, scale),
     bias: bias ? checkBias(bias, sizes) : null,
     sinks: sinks ? checkSinks(sinks, sizes.heads) : null,
     gates: gates ? checkGates(gates, sizes) : null,
@@ -226,15 +226,15 @@ export function attentionProblemOf(
   },
 ): AttentionProblem {
   const { batch, qLen, kvLen, heads, kvHeads, headDim, valueDim } = plain;
-  const { dtype, scale, causal, window, softcap } = plain;
+  const { dtype, causal, window, softcap } = plain;
+  const scale = checkScale(ACTION, plain.scale, headDim);
   return {
     ...checkSizes(ACTION, { batch, qLen, kvLen, heads, kvHeads, headDim, valueDim }),
-    elem: dtype,
-    scale: checkScale(ACTION, scale, headDim),
+    ...{ elem: dtype, scale },
     band: checkBand({ ...(causal && { causal }), ...(window && { window }) }, qLen, kvLen),
     keys: IN_A_ROW,
     additional: null,
-    softcap: checkSoftcap(softcap),
+    softcap: checkSoftcap(softcap, scale),
     bias: null,
     sinks: null,
     gates: null,

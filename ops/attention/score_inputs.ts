@@ -11,12 +11,17 @@ export interface ScoreInput {
   readonly strides: readonly number[];
 }
 
-/** Checks the cap of scores. */
-export function checkSoftcap(softcap: unknown): number | null {
+/** Checks the cap of scores, by which their scale is divided. */
+export function checkSoftcap(softcap: unknown, scale: number): number | null {
   if (softcap === undefined) return null;
   if (typeof softcap !== "number" || !isFiniteF32(softcap) || !(Math.fround(softcap) > 0)) {
     throw new RangeError(
       `Cannot ${ACTION} as softcap must be a finite f32 > 0: softcap is ${kindOf(softcap)}`,
+    );
+  }
+  if (!isFiniteF32(scale / softcap)) {
+    throw new RangeError(
+      `Cannot ${ACTION} as scale / softcap must be a finite f32: scale is ${scale}, softcap is ${softcap}`,
     );
   }
   return softcap;

@@ -273,6 +273,33 @@ Deno.test({
 });
 
 Deno.test({
+  name: "wrap(), empty() and record() throw when a buffer, an element type or an encoder is none",
+  ignore,
+  fn() {
+    const buffer = theGpu().device.createBuffer({ size: 16, usage: STORAGE });
+    const dtypes = "dtype must be one of f32, f16, i32, u32: dtype is";
+
+    assertTypeError(
+      () => theGpu().wrap(null as never, [4], "f32"),
+      "Cannot wrap a buffer as it must be a GPUBuffer: buffer is null",
+    );
+    assertTypeError(
+      () => theGpu().wrap(buffer, [4], "bf16" as "f32"),
+      `Cannot wrap a buffer as ${dtypes} bf16`,
+    );
+    assertTypeError(
+      () => theGpu().empty([4], "f64" as "f32"),
+      `Cannot make a tensor as ${dtypes} f64`,
+    );
+    assertTypeError(
+      () => theGpu().record({} as never, () => 0),
+      "Cannot record as encoder must be a GPUCommandEncoder: encoder is Object",
+    );
+    buffer.destroy();
+  },
+});
+
+Deno.test({
   name: "wrap() throws when the buffer lacks STORAGE usage",
   ignore,
   fn() {

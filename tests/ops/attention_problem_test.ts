@@ -266,6 +266,11 @@ testRefusal(
   rangeError("softcap must be a finite f32 > 0: softcap is 0"),
 );
 testRefusal(
+  "softcap is so small that scores overflow",
+  withOptions({ softcap: 7e-40, scale: 0.5 }),
+  rangeError("scale / softcap must be a finite f32: scale is 0.5, softcap is 7e-40"),
+);
+testRefusal(
   "softcap is negative",
   withOptions({ softcap: -30 }),
   rangeError("softcap must be a finite f32 > 0: softcap is -30"),

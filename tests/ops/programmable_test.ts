@@ -8,12 +8,14 @@ import {
   attention,
   type AttentionOptions,
   type AttentionResult,
+  attentionStatistics,
   BlockMap,
   compileBlockMap,
   type Gpu,
   requestGpu,
   type Tensor,
 } from "../../mod.ts";
+import { attention as reference } from "../../reference/mod.ts";
 import { adapter } from "../adapter.ts";
 import { assertClose } from "../assert_close.ts";
 
@@ -452,6 +454,45 @@ Deno.test({
       const made = [options.blockMap, options.cuSeqlensQ, options.kvLengths];
       const read = Object.values(options.inputs ?? {});
       for (const x of [q, k, v, out, ...made, ...read]) if (typeof x === "object") x.dispose();
+    }
+  },
+});
+
+Deno.test({
+  name: "attention() and its statistics hide what the bias hides, whatever a hook makes of it",
+  ignore,
+  async fn() {
+    const random = new Random(5);
+    const normal = (length: number): HostTensor =>
+      hostTensor("f32", [1, length, 1, 4], () => random.normal());
+    const [q, k, v] = [normal(2), normal(9), normal(9)];
+    // the first query sees no key, the second one every other
+    let at = 0;
+    const bias = hostTensor("f32", [1, 1, 2, 9], () => at++ < 9 || at % 2 > 0 ? -Infinity : 0.5);
+    const tensor = ({ data, shape }: HostTensor) => gpu().tensor(data, shape) as Tensor<"f32">;
+    for (const schedule of kinds) {
+      for (const weight of ["softmax", "none"] as const) {
+        for (
+          const [score, hook] of [["s * 0.25", (s: number) => s / 4], ["2.0", () => 2]] as const
+        ) {
+          const { out, argMax } = gpu().scope(() => {
+            const [qs, ks, vs, biases] = [q, k, v, bias].map(tensor);
+            const options = { bias: biases, score };
+            const { out } = attention(qs, ks, vs, { ...options, weight, schedule });
+            return {
+              out,
+              argMax: attentionStatistics(qs, ks, { ...options, argMax: true }).argMax,
+            };
+          });
+          assert(argMax !== undefined);
+          const expected = reference(q, k, v, { bias, weight, score: hook });
+          assertClose(`${schedule} ${weight}`, await out.read(), expected.out.data, {
+            ratio: 1e-5,
+          });
+          assertEquals((await argMax.read())[0], -1);
+          [out, argMax].forEach((tensor) => tensor.dispose());
+        }
+      }
     }
   },
 });

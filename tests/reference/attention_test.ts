@@ -199,6 +199,15 @@ Deno.test("attention() does not see keys whose bias is -Infinity", () => {
   assertElements(lse.data, [ln(2), -Infinity]);
 });
 
+Deno.test("attention() does not see keys whose bias is -Infinity, whatever a hook makes of them", () => {
+  const bias = { data: [0, -Infinity, 0, -Infinity, -Infinity, -Infinity], shape: [1, 1, 2, 3] };
+
+  const { out, lse } = attention(q2, k3, v3, { bias, score: () => 0 });
+
+  assertElements(out.data, [18, 0]);
+  assertElements(lse.data, [ln(2), -Infinity]);
+});
+
 Deno.test("attention() reads kv head floor(h / (Hq / Hkv))", () => {
   const q = { data: [0, 0, 0, 0], shape: [1, 1, 4, 1] };
   const k = { data: [0, 0, 0, 0], shape: [1, 2, 2, 1] };
