@@ -12,7 +12,14 @@
  */
 
 import { check } from "./cli/check.ts";
-import { Arguments, type Command, commandHelp, EXIT, UsageError } from "./cli/command.ts";
+import {
+  Arguments,
+  checkWords,
+  type Command,
+  commandHelp,
+  EXIT,
+  UsageError,
+} from "./cli/command.ts";
 import { devices } from "./cli/devices.ts";
 import { note, print } from "./cli/output.ts";
 import { profile } from "./cli/profile.ts";
@@ -62,7 +69,10 @@ export async function main(args: readonly string[]): Promise<number> {
     const command = COMMANDS[name];
     const flags = command.flagsFor?.(rest) ?? command.flags;
     const parsed = new Arguments(rest, flags);
-    if (!parsed.has("help")) return await command.run(parsed);
+    if (!parsed.has("help")) {
+      checkWords(name, command, parsed);
+      return await command.run(parsed);
+    }
     print(commandHelp(name, { ...command, flags }));
     return EXIT.fine;
   } catch (error) {

@@ -15,6 +15,8 @@ export interface Command {
   readonly summary: string;
   /** Positional arguments as the help shows them, for example `"<operator>"`. */
   readonly positional?: string;
+  /** How many of them there may be; any number where this is left out. */
+  readonly words?: number;
   /** Flags by name, without the dashes; `--json` and `--help` are there in any case. */
   readonly flags: Readonly<Record<string, Flag>>;
   /** The flags where they depend on the words that follow the command's name. */
@@ -68,6 +70,12 @@ export class Arguments {
         );
       },
     });
+    for (const word of args) {
+      const [, name] = /^--([\w-]+)=/.exec(word) ?? [];
+      if (name !== undefined && !valued.includes(name)) {
+        throw new UsageError(`Cannot run the command: --${name} takes no value, it is a switch`);
+      }
+    }
     for (const name of valued) {
       if (values[name as keyof typeof values] === "") {
         throw new UsageError(
@@ -124,6 +132,20 @@ export class Arguments {
   }
 }
 
+/** Refuses words that a command would ignore. */
+export function checkWords(
+  name: string,
+  { words = Infinity }: Command,
+  { positional }: Arguments,
+): void {
+  if (positional.length <= words) return;
+  throw new UsageError(
+    `Cannot run the command: ${name} takes ${
+      words === 0 ? "no word" : `at most ${words} word`
+    } without dashes, "${positional[words]}" is one more`,
+  );
+}
+
 /** The line that runs a command again, as a shell reads it. */
 export function commandLine(name: string, { words }: Arguments): string {
   return ["./tessera", name, ...words.map(quoted)].join(" ");
@@ -134,7 +156,10 @@ function quoted(word: string): string {
 }
 
 /** The help of one command. */
-export function commandHelp(name: string, { summary, positional = "", flags }: Command): string {
+export function commandHelp(
+  name: string,
+  { summary, positional = "", flags }: Omit<Command, "run">,
+): string {
   const all = Object.entries({ ...flags, ...COMMON });
   const heads = all.map(([flag, { value }]) => `--${flag}${value ? ` ${value}` : ""}`);
   const width = Math.max(...heads.map((head) => head.length));

@@ -30,6 +30,7 @@ const TYPICAL: readonly Workload[] = [
 /** `devices`: what this machine has. */
 export const devices: Command = {
   summary: "Shows the adapter, its limits and features, and the default schedules.",
+  words: 0,
   flags: {},
   async run(args) {
     using gpu = await requestGpu();

@@ -28,6 +28,7 @@ const ALL: Command["flags"] = {
 export const profile: Command = {
   summary: "Times a problem, after checking it, against this adapter's measured ceilings.",
   positional: "<operator>|--all",
+  words: 1,
   flags: flagsOf(Object.values(PROFILED)),
   flagsFor(words) {
     if (words.includes("--all")) return { ...COMMON, ...ALL };

@@ -19,10 +19,14 @@ interface Job {
   readonly outputs: string;
 }
 
+/** The flags that say what a job is. */
+const JOB_FLAGS = ["inputs", "options", "outputs"];
+
 /** `run`: an operator on .npy files. */
 export const run: Command = {
   summary: "Runs an operator on .npy files, or a list of such jobs.",
   positional: "<operator>",
+  words: 1,
   flags: {
     inputs: {
       value: "DIR",
@@ -39,6 +43,14 @@ export const run: Command = {
   async run(args) {
     const list = args.text("repeat");
     if (list !== undefined) {
+      const given = [...args.positional, ...JOB_FLAGS.filter((name) => args.has(name))];
+      if (given.length > 0) {
+        throw new UsageError(
+          `Cannot run the command: --repeat must come alone, as its lines say the rest: ${
+            given.join(", ")
+          } is given`,
+        );
+      }
       return await runJobs(await readText(list), await tunedOptions(args));
     }
     const job: Job = {

@@ -16,7 +16,7 @@ export interface JobInputs {
 /** Reads what an operator takes; every tensor is added to `owned` as it is made. */
 export async function readInputs(
   gpu: Gpu,
-  { parameters, tensorOptions, openRecords = [] }: Runnable,
+  { parameters, tensorOptions, numbersToo = [], openRecords = [] }: Runnable,
   { operator, inputs, options }: JobInputs,
   owned: Tensor[],
 ): Promise<{ readonly positional: Tensor[]; readonly options: Record<string, unknown> }> {
@@ -29,12 +29,14 @@ export async function readInputs(
   for (const name of parameters) positional.push(await read(name));
   const given: Record<string, Tensor> = {};
   for (const name of tensorOptions) {
+    const found = await exists(npyPath(inputs, name));
+    if (numbersToo.includes(name) && typeof options[name] === "number" && !found) continue;
     if (name in options) {
       throw new TypeError(
         `Cannot run ${operator} as ${name} must be a file: put ${name}.npy into ${inputs}`,
       );
     }
-    if (!await exists(npyPath(inputs, name))) continue;
+    if (!found) continue;
     const [record] = name.split(".");
     if (record !== name && Object.hasOwn(given, record)) {
       throw new TypeError(

@@ -54,6 +54,8 @@ export interface Runnable {
   readonly parameters: readonly string[];
   /** Options that are tensors, those of a record by names with a dot. */
   readonly tensorOptions: readonly string[];
+  /** Those of them that may be numbers of the JSON instead. */
+  readonly numbersToo?: readonly string[];
   /** Options that are records of tensors and numbers with names of the user's: `inputs.slope.npy`. */
   readonly openRecords?: readonly string[];
   /** Options that ask for every output. */
@@ -63,7 +65,7 @@ export interface Runnable {
 }
 
 /** What a family of operators shares. */
-type Shared = Pick<Runnable, "tensorOptions" | "allOutputs">;
+type Shared = Omit<Runnable, "parameters" | "call">;
 
 const STATES = ["initialState", "cuSeqlens"];
 const RECORDS = ["initialState", "initialState.s", "initialState.z", "cuSeqlens"];
@@ -75,7 +77,9 @@ export const RUNNABLE: Readonly<Record<string, Runnable>> = {
   attention: RUN_ATTENTION,
   attentionStatistics: runnable(attentionStatistics, "q k", {
     tensorOptions: ["bias"],
-    allOutputs: {},
+    openRecords: ["inputs"],
+    // topK and blockMax need a size
+    allOutputs: { lse: true, entropy: true, argMax: true, columnSums: true, diagonalSums: true },
   }),
   neighborhoodAttention: runnable(neighborhoodAttention, "q k v", {
     tensorOptions: ["additionalKeys", "additionalValues"],
@@ -109,7 +113,11 @@ export const RUNNABLE: Readonly<Record<string, Runnable>> = {
   }),
   simpleGla: runnable(simpleGla, "q k v g", { tensorOptions: STATES, allOutputs: FINAL }),
   gla: runnable(gla, "q k v g", { tensorOptions: ["gv", ...STATES], allOutputs: FINAL }),
-  hgrn2: runnable(hgrn2, "q f v", { tensorOptions: STATES, allOutputs: FINAL }),
+  hgrn2: runnable(hgrn2, "q f v", {
+    tensorOptions: ["lowerBound", ...STATES],
+    numbersToo: ["lowerBound"],
+    allOutputs: FINAL,
+  }),
   lightNet: runnable(lightNet, "q k v", {
     tensorOptions: ["initialState.s", "initialState.z", "cuSeqlens"],
     allOutputs: FINAL,

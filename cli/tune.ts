@@ -23,6 +23,7 @@ const OWN_FLAGS: Command["flags"] = {
 export const tune: Command = {
   summary: "Measures the schedules that fit a problem, or a built-in set, and saves the fastest.",
   positional: "[operator]",
+  words: 1,
   flags: { ...problemFlags(Object.keys(PROFILED)), ...OWN_FLAGS },
   flagsFor(words) {
     const named = Object.keys(PROFILED).filter((name) => words.includes(name));

@@ -2,7 +2,7 @@
 export interface MemoryUse {
   /** Bytes of live tensors and scratch. */
   readonly bytes: number;
-  /** The most that `bytes` has been, since the start or the last `resetPeak()`. */
+  /** The most that `bytes` has been, since the start. */
   readonly peakBytes: number;
   /** Tensors that were neither disposed nor handed over. */
   readonly tensors: number;

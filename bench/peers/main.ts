@@ -2,7 +2,7 @@
 // problems only, `deno task peers full-1024 window`; `--markdown` for the tables of the documents,
 // `--tuning FILE` to compute with what `tessera tune --save FILE` chose.
 // Inputs and outputs stay where a library keeps them.
-import { Arguments, type Command, EXIT, UsageError } from "../../cli/command.ts";
+import { Arguments, type Command, commandHelp, EXIT, UsageError } from "../../cli/command.ts";
 import { note, print, table } from "../../cli/output.ts";
 import { reasonOf } from "../../cli/reason.ts";
 import { TUNED, tunedOptions } from "../../cli/tuned.ts";
@@ -18,16 +18,25 @@ import { BASE, markdown, problemRows, ratioRows } from "./table.ts";
 import { openTessera } from "./tessera.ts";
 import { openTfjs } from "./tfjs.ts";
 
-const FLAGS: Command["flags"] = {
-  markdown: { help: "print the tables as Markdown" },
-  ...TUNED,
+/** The command, as those of the command line are described. */
+const peers: Omit<Command, "run"> = {
+  summary: "Times the toolkit beside other libraries, each checked against float64 first.",
+  positional: "[problem…]",
+  flags: { markdown: { help: "print the tables as Markdown" }, ...TUNED },
 };
 
 Deno.exit(await main(Deno.args)); // devices of the libraries would keep the process alive
 
 async function main(args: readonly string[]): Promise<number> {
   try {
-    const given = new Arguments(args, FLAGS);
+    const given = new Arguments(args, peers.flags);
+    if (given.has("help")) {
+      print(commandHelp("task peers", peers));
+      return EXIT.fine;
+    }
+    if (given.has("json")) {
+      throw new UsageError("Cannot run the command: task peers prints tables, it has no --json");
+    }
     const names = chosenOf(given.positional);
     await comparePeers(names, await tunedOptions(given), given.has("markdown"));
     return EXIT.fine;

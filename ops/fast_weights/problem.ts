@@ -54,6 +54,8 @@ export interface FastRule {
   readonly rule: Rule;
   /** What it does, for errors. */
   readonly action: string;
+  /** Inputs beside q, k and v that must be there. */
+  readonly required: readonly FastInput[];
   /** What callers know inputs as, where it is not their name. */
   readonly names: Readonly<Partial<Record<FastInput, string>>>;
   /** The parts of a state, by the names of what kernels bind. */
@@ -82,13 +84,15 @@ export function fastProblem(
   const { finalState = false, stateLayout = "kv", schedule = null, cuSeqlens } = options;
   const { miniBatch = rule.miniBatch, eps = 1e-6, initialState } = options;
   checkFlags(action, { finalState });
-  const more = Object.entries(others).filter(([, tensor]) => tensor !== undefined);
+  const more = Object.entries(others).filter(([name, tensor]) =>
+    tensor !== undefined || rule.required.includes(name as FastInput)
+  );
   const inputs = { q, k, v, ...Object.fromEntries(more) } as FastTensors;
   const initial = stateOf(rule, initialState);
   const gpu = checkTensors(action, {
     ...named(inputs, (name) => nameOf(rule, name)),
     ...(initial && named(initial, (part) => `initialState.${rule.parts[part]}`)),
-    ...(cuSeqlens && { cuSeqlens }),
+    ...(cuSeqlens !== undefined && { cuSeqlens }),
   });
   const sizes = checkSizes({ action, featureMap: "identity" }, q, k, v);
   const { batch, length, qHeads, kHeads, heads, keyDim, valueDim } = sizes;

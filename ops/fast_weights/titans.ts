@@ -17,6 +17,7 @@ const RULE = {
   rule: "titans",
   name: "titansMemory",
   action: "compute the memory of Titans",
+  required: ["theta"],
   names: {},
   parts: { weights: "m", momentum: "s" },
   miniBatch: 1,
@@ -121,10 +122,6 @@ function run<T extends "f32" | "f16">(
   inPlace: boolean,
 ): TitansMemoryResult<T> {
   const { theta, eta, alpha } = options ?? {};
-  // a learning rate has no default: it is refused like any other tensor that is missing
-  if (theta === undefined) {
-    throw new TypeError(`Cannot ${RULE.action} as theta must be a Tensor: theta is undefined`);
-  }
   const checked = fastProblem(RULE, { q, k, v, others: { theta, eta, alpha } }, options);
   return runFastWeights(RULE, checked, { dtype: q.dtype, inPlace });
 }

@@ -17,6 +17,7 @@ const RULE = {
   rule: "ttt",
   name: "tttLinear",
   action: "compute TTT-Linear",
+  required: ["normWeights", "normBias", "eta"],
   names: { normWeights: "w", normBias: "b" },
   parts: { weights: "w", bias: "b" },
   miniBatch: 16,
@@ -77,7 +78,7 @@ export function tttLinear<T extends "f32" | "f16">(
 ): TttLinearResult<T> {
   checkOptionNames(RULE.action, options, OPTIONS);
   const given: FastGiven = { q, k, v, others: { normWeights: w, normBias: b, eta } };
-  return recall(run<T>, q, given, options, false);
+  return recall(run<T>, given, options, false);
 }
 
 /**
@@ -122,15 +123,14 @@ export function tttLinearStep<T extends "f32" | "f16">(
   checkStepState(RULE.action, state);
   checkOptionNames(RULE.action, options, STEP_OPTIONS);
   const given: FastGiven = { q, k, v, others: { normWeights: w, normBias: b, eta } };
-  return recall(run<T>, q, given, { ...options, initialState: state, miniBatch: 1 }, true).out;
+  return recall(run<T>, given, { ...options, initialState: state, miniBatch: 1 }, true).out;
 }
 
 function run<T extends "f32" | "f16">(
-  { dtype }: Tensor<T>,
   given: FastGiven,
   options: TttLinearOptions,
   inPlace: boolean,
 ): TttLinearResult<T> {
   const checked = fastProblem(RULE, given, options);
-  return runFastWeights(RULE, checked, { dtype, inPlace });
+  return runFastWeights(RULE, checked, { dtype: checked.problem.elem as T, inPlace });
 }

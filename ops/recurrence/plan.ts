@@ -78,14 +78,18 @@ export function tokensOfWalk(
   return Math.max(1, Math.floor(Math.min(most, UNCUT)));
 }
 
-/** Tokens that one loop walks before a driver would end it; a token of the baseline loops over K. */
+/**
+ * Tokens that one loop walks before a driver would end it. A token of the baseline loops over K for its write,
+ * for what it erases, for each query, and for each norm.
+ */
 function tokensOfLoop(
-  { keyDim, qHeads, heads }: RecurrenceProblem,
+  { keyDim, qHeads, heads, erase, l2norm }: RecurrenceProblem,
   schedule: RecurrenceSchedule,
   { limits }: PlanDevice,
 ): number {
   const iterations = 0.9 * limits.maxLoopIterations;
-  const loops = 1 + Math.max(1, qHeads / heads);
+  const rows = 1 + Math.max(1, qHeads / heads); // a key and its queries
+  const loops = rows + Number(erase !== "none") + (l2norm ? rows : 0);
   return schedule.kind !== "tiled"
     ? iterations / (loops * (keyDim + 2)) - 2
     : Math.max(1, iterations - stateIterations({ keyDim })) / loopIterations(schedule) *

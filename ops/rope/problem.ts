@@ -43,7 +43,8 @@ export function ropeProblem(
   options: RopeOptions,
 ): { problem: RopeProblem; gpu: Gpu } {
   checkOptionNames(ACTION, options, OPTIONS);
-  const { positions, frequencies, interleaved = false, base = 10000, scaling = 1 } = options;
+  const { positions, frequencies, interleaved = false, base = 10000, scaling = 1, offset = 0 } =
+    options;
   const gpu = checkTensors(ACTION, {
     x,
     ...(positions !== undefined && { positions }),
@@ -64,7 +65,7 @@ export function ropeProblem(
   const problem: RopeProblem = {
     ...{ ...sizes, elem, base, scaling, interleaved, sections },
     pairing: pairingOf(sections, interleaved),
-    offset: offsetOf(options.offset ?? 0, axes),
+    offset: offsetOf(offset, axes),
     ...positionsOf(positions, { grid, batch, axes }),
   };
   return { problem, gpu };
@@ -112,6 +113,11 @@ function sectionsOf(
   { dims, sections }: RopeOptions,
   { axes, headDim }: { readonly axes: number; readonly headDim: number },
 ): readonly number[] {
+  if (dims === undefined && headDim % 2 !== 0) {
+    throw new RangeError(
+      `Cannot ${ACTION} as x must have an even head dim, or dims be given: the head dim is ${headDim}`,
+    );
+  }
   const all = dims ?? headDim;
   if (!Number.isSafeInteger(all) || all < 2 || all > headDim || all % 2 !== 0) {
     throw new RangeError(

@@ -240,8 +240,9 @@ function runSoftmax<T extends "f32" | "f16">(
   v: Tensor<T>,
   options: SoftmaxScanOptions,
 ): SoftmaxScanResult<T> {
+  const checked = softmaxScanProblem(s, v, options);
   const [, , heads, valueDim] = v.shape;
-  const { out, final } = runScan(softmaxScanProblem(s, v, options), {
+  const { out, final } = runScan(checked, {
     inputs: { s, v },
     like: v,
     initial: options.initialState,

@@ -204,7 +204,11 @@ function recordOf(action: string, options: SoftmaxScanOptions): Record<string, T
 function checkCall({ action, inputs, states, options }: ScanCall): Gpu {
   const { finalState = false, reverse = false, cuSeqlens } = options;
   checkFlags(action, { finalState, reverse });
-  return checkTensors(action, { ...inputs, ...states, ...(cuSeqlens && { cuSeqlens }) });
+  return checkTensors(action, {
+    ...inputs,
+    ...states,
+    ...(cuSeqlens !== undefined && { cuSeqlens }),
+  });
 }
 
 function checkChannels(action: string, name: string, tensor: Tensor): void {

@@ -1,6 +1,7 @@
 import { assertEquals, assertThrows } from "@std/assert";
 import {
   Arguments,
+  checkWords,
   type Command,
   commandHelp,
   commandLine,
@@ -66,6 +67,25 @@ Deno.test("Arguments throws for a flag without its value", () => {
   assertUsageError(() => parse("--runs"), message);
   assertUsageError(() => parse("--runs="), message);
   assertUsageError(() => parse("--runs --causal"), message);
+});
+
+Deno.test("Arguments throws for a switch with a value", () => {
+  assertUsageError(() => parse("--causal=no"), "--causal takes no value, it is a switch");
+  assertUsageError(() => parse("--json=1"), "--json takes no value, it is a switch");
+});
+
+Deno.test("checkWords() refuses words that a command would ignore", () => {
+  const command = (words?: number): Command => ({
+    ...{ summary: "", flags: {}, run: () => Promise.resolve(0) },
+    ...(words !== undefined && { words }),
+  });
+  const refused = (words: number, line: string, message: string): void =>
+    assertUsageError(() => checkWords("tune", command(words), parse(line)), message);
+
+  refused(0, "a", 'tune takes no word without dashes, "a" is one more');
+  refused(1, "a b c", 'tune takes at most 1 word without dashes, "b" is one more');
+  checkWords("tune", command(1), parse("a --causal"));
+  checkWords("tune", command(), parse("a b c"));
 });
 
 Deno.test("Arguments.required() throws without the flag", () => {

@@ -13,6 +13,7 @@ const normal = (...shape: number[]) => hostTensor("f32", shape, () => random.nor
 const gates = (...shape: number[]) => hostTensor("f32", shape, () => -random.next());
 const rows = () => normal(1, 9, 2, 8);
 const [q, k, v, g, w, f] = [rows(), rows(), rows(), gates(1, 9, 2), gates(1, 9, 2, 8), rows()];
+const bounds = hostTensor("f32", [2, 8], () => random.next() / 2);
 const [u, a, d] = [normal(2, 8), gates(2), normal(2)];
 const hedgehogWeights = hostTensor("f32", [2, 2, 6, 9], () => random.normal() / 3);
 const [x, y] = [normal(1, 9, 2, 3), normal(1, 9, 2, 3)];
@@ -59,6 +60,11 @@ const OPERATORS = {
     { q, f, v },
     { lowerBound: 0.1 },
     () => reference.hgrn2(q, f, v, { lowerBound: 0.1, ...options }),
+  ],
+  "hgrn2 with bounds": [
+    { q, f, v, lowerBound: bounds },
+    {},
+    () => reference.hgrn2(q, f, v, { lowerBound: bounds, ...options }),
   ],
   lightNet: [
     { q, k, v, "initialState.s": lightNetState.s, "initialState.z": lightNetState.z },

@@ -266,6 +266,16 @@ Deno.test("run() asks for --inputs and --outputs", async () => {
   );
 });
 
+Deno.test("run() refuses what it would ignore beside a list of jobs", async () => {
+  const { code, stdout, stderr } = await call("attention", "--repeat", "jobs", "--inputs", ".");
+
+  assertEquals([code, stdout], [2, ""]);
+  assertEquals(
+    stderr,
+    "Cannot run the command: --repeat must come alone, as its lines say the rest: attention, inputs is given\n",
+  );
+});
+
 Deno.test("run() refuses a list of jobs that is not there", async () => {
   const { code, stdout, stderr } = await call("--repeat", "/nowhere/jobs.jsonl");
 

@@ -23,6 +23,7 @@ import {
   rwkv7Step,
   type Tensor,
 } from "../../mod.ts";
+import * as reference from "../../reference/mod.ts";
 import { adapter } from "../adapter.ts";
 import { assertClose } from "../assert_close.ts";
 
@@ -458,6 +459,28 @@ function testRefusals(
   kind: typeof TypeError | typeof RangeError = TypeError,
 ): void {
   for (const [when, call, rule, odd = [1]] of refusals) {
+    Deno.test({
+      name: "deltaRule() by its baseline walks sequences that its loops would not end on llvmpipe",
+      ignore,
+      async fn() {
+        using gpu = await requestGpu({ poison: true });
+        const draw = (scale: number, ...shape: number[]) =>
+          hostTensor("f32", shape, () => scale * random.normal());
+        const [q, k] = [draw(1, 1, 500, 1, 64), draw(1, 1, 500, 1, 64)];
+        const [v, beta] = [draw(1, 1, 500, 1, 4), rates(1, 500, 1)];
+        const options = { qkL2norm: true, schedule: "naive" } as const;
+        const out = gpu.scope(() => {
+          const [qs, ks, vs, betas] = [q, k, v, beta].map(({ data, shape }) =>
+            gpu.tensor(data, shape) as Tensor<"f32">
+          );
+          return deltaRule(qs, ks, vs, betas, options).out;
+        });
+
+        const expected = reference.deltaRule(q, k, v, beta, { qkL2norm: true }).out.data;
+        assertClose("out", await out.read(), expected, { ratio: 1e-4 });
+      },
+    });
+
     Deno.test({
       name: `${name}() throws when ${when}`,
       ignore,

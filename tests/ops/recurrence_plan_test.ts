@@ -367,6 +367,7 @@ function randomCase(random: Random): Case {
   const heads = kHeads * random.integer(1, 2);
   const cuts = Array.from({ length: random.integer(0, 5) }, () => random.integer(0, length));
   const alignment = random.pick([32, 256]);
+  const normalize = random.next() < 0.3;
   const sides = [random.next() < 0.5, random.next() < 0.5, random.next() < 0.5];
   return {
     problem: problem({
@@ -375,7 +376,8 @@ function randomCase(random: Random): Case {
       ...{ kHeads, heads, qHeads: heads * random.integer(1, 2) },
       ...{ keyDim: random.pick([7, 16, 36]), valueDim: random.pick([5, 16, 40]) },
       gate: random.pick(["none", "head", "token", "channel"]),
-      normalize: random.next() < 0.3,
+      normalize,
+      ...{ erase: normalize ? "none" : random.pick(["none", "late"]), l2norm: random.next() < 0.3 },
       ...{ initial: sides[0], final: sides[1], reverse: sides[2] },
       ...(packed && { bounds: [0, ...cuts.sort((a, b) => a - b), length] }),
       mode: random.pick(["auto", "chunk", "loop"]),
@@ -403,7 +405,7 @@ function randomCases(seed: number, count: number): (Case & { plan: RecurrencePla
 
 Deno.test("planRecurrence() meets every token of every sequence once and in order", () => {
   let cut = 0;
-  for (const { problem: { bounds, reverse, ...rest }, plan } of randomCases(1, 500)) {
+  for (const { problem: { bounds, reverse, ...rest }, plan } of randomCases(1, 700)) {
     const where = JSON.stringify({ bounds, reverse, ...rest });
     const met = bounds.slice(1).map((): number[] => []);
     const visits = bounds.slice(1).map(() => 0);
@@ -461,14 +463,16 @@ Deno.test("planRecurrence() keeps every loop within the limit", () => {
   for (const { problem, device, plan } of randomCases(3, 500)) {
     const where = JSON.stringify(problem);
     const { maxLoopIterations: most } = device.limits;
-    const { keyDim, qHeads, heads } = problem;
+    const { keyDim, qHeads, heads, erase, l2norm } = problem;
     const { schedule } = plan;
+    const rows = 1 + qHeads / heads;
+    const loops = rows + Number(erase !== "none") + (l2norm ? rows : 0);
     for (const { pieces, chunks, chunkRanges } of plan.rounds) {
       for (const { first, end } of chunks ?? pieces) {
         const tokens = end - first;
         // an end of each loop included
         const iterations = schedule.kind !== "tiled"
-          ? tokens * (1 + (1 + keyDim) * (1 + qHeads / heads) + qHeads / heads)
+          ? tokens * (1 + (1 + keyDim) * loops + qHeads / heads)
           : tokens + 2 * Math.ceil(tokens / schedule.tokens);
         assert(iterations < most || tokens === 1, `${iterations} > ${most} in ${where}`);
       }

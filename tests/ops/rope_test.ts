@@ -335,7 +335,7 @@ testRefusal(
   "channels are odd",
   () => [zeros([2, 5, 3, 7])],
   RangeError,
-  "dims must be even, from 2 to 7: dims is 7",
+  "x must have an even head dim, or dims be given: the head dim is 7",
 );
 testOption(
   "axes is a number",

@@ -116,6 +116,14 @@ testRefusal("scan", "an argument is no tensor", () => ({ a: 3 }), [
   TypeError,
   "a must be a Tensor: a is 3",
 ]);
+testRefusal("scan", "cuSeqlens is null", () => ({ options: { cuSeqlens: null as never } }), [
+  TypeError,
+  "cuSeqlens must be a Tensor: cuSeqlens is null",
+]);
+testRefusal("softmaxScan", "v is missing", () => ({ v: undefined }), [
+  TypeError,
+  "v must be a Tensor: v is undefined",
+]);
 testRefusal("scan", "a has no time", () => ({ a: zeros([6]) }), [
   TypeError,
   "a must have the axes [B, T, ...] with at least one channel: a is [6]",

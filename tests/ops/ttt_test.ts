@@ -135,6 +135,16 @@ refuses("w has a batch axis", () => ({ w: zeros([1, 2, 3]) }), [
   "w must be [2,3]: w is [1,2,3]",
 ]);
 refuses("b lacks a head", () => ({ b: zeros([1, 3]) }), [TypeError, "b must be [2,3]: b is [1,3]"]);
+for (const name of ["q", "w", "b", "eta"]) {
+  refuses(`${name} is missing`, () => ({ [name]: undefined as never }), [
+    TypeError,
+    `${name} must be a Tensor: ${name} is undefined`,
+  ]);
+}
+refuses("cuSeqlens is null", () => ({ options: { cuSeqlens: null as never } }), [
+  TypeError,
+  "cuSeqlens must be a Tensor: cuSeqlens is null",
+]);
 refuses("eta has rows", () => ({ eta: zeros([2, 6, 2, 3]) }), [
   TypeError,
   "eta must be [2,6,2]: eta is [2,6,2,3]",
