@@ -1,3 +1,4 @@
+import { kindOf } from "../../gpu/dtype.ts";
 import type { Gpu } from "../../gpu/device.ts";
 import type { Tensor } from "../../gpu/tensor.ts";
 import { checkOptionNames } from "../../gpu/options.ts";
@@ -161,6 +162,7 @@ export function attentionProblem(
   const sizes = checkShapes(q, k, v, pageTable);
   checkLse(ACTION, lse);
   checkFlags(ACTION, { aux });
+  checkSchedule(schedule);
   const written = withMasks(
     checkHooks(ACTION, { ...options, ...normalizerOf(options) }),
     options.blockMap,
@@ -205,6 +207,14 @@ function normalizerOf({ normalizer, weight }: AttentionOptions): HookOptions {
   oneOf(ACTION, "normalizer", normalizer, Object.keys(WEIGHTS));
   if (weight !== undefined) fail(`weight and normalizer must not both be given: they are`);
   return { weight: normalizer };
+}
+
+function checkSchedule(schedule: unknown): void {
+  const { kind } = Object(schedule);
+  if (schedule === null || typeof schedule === "string" || typeof kind === "string") return;
+  throw new TypeError(
+    `Cannot ${ACTION} as schedule must be a name or a schedule: schedule is ${kindOf(schedule)}`,
+  );
 }
 
 /** Refuses what only softmax has. */

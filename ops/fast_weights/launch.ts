@@ -51,7 +51,9 @@ export function launchFastWeights(operation: Operation, call: FastCall): void {
   }
   const { bounds, heads, keyDim, valueDim } = problem;
   const rows = (bounds.length - 1) * heads * (keyDim + 1);
-  const pending = parted ? { pending: scratch(4 * rows * valueDim) } : {};
+  const pending: Record<string, BufferRange> = parted
+    ? { pending: scratch(4 * rows * valueDim) }
+    : {};
   const textures = schedule.kind === "tiled" ? inputTextures(operation, call) : {};
   rounds.forEach(({ pieces }, i) => {
     launchPieces(operation, call, pieces, {

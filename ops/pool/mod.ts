@@ -9,7 +9,7 @@ import { boundRows } from "../attention/bind.ts";
 import { launchItems } from "../launch_items.ts";
 import { once } from "../once.ts";
 import { hullOf, tableOf } from "../segments.ts";
-import { tokenTextures } from "../token_textures.ts";
+import { type TokenRows, tokenTextures } from "../token_textures.ts";
 import { planPool } from "./plan.ts";
 import { type PoolOptions, type PoolProblem, poolProblem } from "./problem.ts";
 
@@ -59,7 +59,9 @@ function run<T extends "f32" | "f16">(x: Tensor<T>, options: PoolOptions): Tenso
     const out = gpu.empty([batch, perEntry, heads, dim], x.dtype);
     const { weights } = options;
     const table = operation.table(tableOf(blocks));
-    const read = readsAll(problem.kind) ? { x: { tensor: x, width: dim } } : {};
+    const read: Record<string, TokenRows> = readsAll(problem.kind)
+      ? { x: { tensor: x, width: dim } }
+      : {};
     const textures = tokenTextures(operation, gpu, read);
     for (const group of plan.groups) {
       launchGroup(operation, gpu, { problem, slices: plan.slices, group, table, textures }, {

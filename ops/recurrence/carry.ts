@@ -100,7 +100,9 @@ export function launchCarry(
     resources: Readonly<Record<string, BufferRange>>,
     state: GPUBuffer | null | undefined,
   ): void => {
-    const own = state && (initial || final) ? { state: { buffer: state } } : {};
+    const own: Record<string, BufferRange> = state && (initial || final)
+      ? { state: { buffer: state } }
+      : {};
     for (let sequence0 = 0; sequence0 < chunkRanges.length; sequence0 += step) {
       operation.launch({
         program,

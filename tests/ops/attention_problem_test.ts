@@ -260,6 +260,10 @@ testRefusal(
   withOptions({ scale: "1" }),
   rangeError("scale must be a finite f32: scale is 1"),
 );
+testRefusal("schedule is a number", withOptions({ schedule: 5 }), [
+  TypeError,
+  "Cannot compute attention as schedule must be a name or a schedule: schedule is 5",
+]);
 testRefusal(
   "softcap is zero",
   withOptions({ softcap: 0 }),
