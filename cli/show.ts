@@ -1,7 +1,7 @@
 import { ATTENTION_FLAGS } from "./attention_flags.ts";
 import { type Arguments, type Command, EXIT, UsageError } from "./command.ts";
 import { NEIGHBORHOOD_PROBLEM_FLAGS } from "./neighborhood_flags.ts";
-import { PROFILED } from "./profiled.ts";
+import { joinedFlags, PROFILED } from "./profiled.ts";
 import {
   ATTENTION_PATTERN_FLAGS,
   NEIGHBORHOOD_PATTERN_FLAGS,
@@ -42,7 +42,7 @@ const SHOWN: Readonly<Record<string, Shown>> = {
 export const show: Command = {
   summary: "Draws who sees whom, show pattern <operator>; prints shaders, show wgsl <operator>.",
   positional: "pattern|wgsl <operator>",
-  flags: Object.assign({}, ...Object.values(SHOWN).map(({ flags }) => flags)),
+  flags: joinedFlags(Object.values(SHOWN)),
   flagsFor(words) {
     const named = Object.keys(SHOWN).find((name) =>
       name.split(" ").every((word) => words.includes(word))

@@ -4,6 +4,7 @@ import { BINARY, INSIDE, LOOSENESS, UNARY } from "./operators.ts";
 import { type Expression, type HookSyntax, type Let, MAX_DEPTH } from "./syntax.ts";
 import type { HookType } from "./signature.ts";
 import { refusal } from "./refusals.ts";
+import { nameFault } from "./words.ts";
 import type { Token } from "./token.ts";
 import { isScalarType } from "./types.ts";
 
@@ -34,6 +35,10 @@ export function parse(text: HookText): HookSyntax {
 function parseLet(cursor: Cursor): Let {
   const name = cursor.take();
   if (name.kind !== "word") throw cursor.fault("a name must come after let", name);
+  // what follows would be refused as the word that it cannot be
+  if (refusal(name.text) !== null) {
+    throw cursor.fault(`"${name.text}" names a let and ${nameFault(name.text)}`, name);
+  }
   const type = cursor.accept(":") === null ? null : parseType(cursor);
   if (cursor.accept("=") === null) throw cursor.missing(`"=" and the value of ${name.text}`);
   const value = new ExpressionParser(cursor).parse();

@@ -347,6 +347,9 @@ Deno.test("parseHook() refuses lets that are reserved, known or misspelt", () =>
   for (const [name, rule] of faults) {
     assertFault(`let first = 1;\nlet ${name} = 1; s`, [2, 5], `"${name}" names a let and ${rule}`);
   }
+  for (const word of ["fn", "var", "loop", "array", "enum"]) { // not where it is used
+    assertFault(`let ${word} = 2.0; s * ${word}`, [1, 5], `"${word}" names a let and ${reserved}`);
+  }
 });
 
 Deno.test("parseHook() refuses what is not a let or an expression", () => {
