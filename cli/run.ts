@@ -30,7 +30,8 @@ export const run: Command = {
   flags: {
     inputs: {
       value: "DIR",
-      help: "holds q.npy, k.npy, …, tensor-valued options by name, and inputs.NAME.npy of hooks",
+      help:
+        "holds q.npy, k.npy, …, tensor-valued options by name, inputs.NAME.npy of hooks, parts.N.out.npy of merges",
     },
     options: { value: "JSON", help: "the other options, exactly the library's object" },
     outputs: { value: "DIR", help: "receives out.npy, lse.npy, …" },

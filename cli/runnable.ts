@@ -47,6 +47,7 @@ import {
 import { selectiveScan } from "../ops/selective_scan/mod.ts";
 import { attentionStatistics } from "../ops/statistics/mod.ts";
 import { RUN_ATTENTION } from "./run_attention.ts";
+import { RUN_MERGE } from "./run_merge.ts";
 
 /** An operator as `run` calls it: tensors by name, then the other options. */
 export interface Runnable {
@@ -75,6 +76,7 @@ const NOTHING: Shared = { tensorOptions: [], allOutputs: {} };
 /** Operators by their names in the library. */
 export const RUNNABLE: Readonly<Record<string, Runnable>> = {
   attention: RUN_ATTENTION,
+  mergeAttention: RUN_MERGE,
   attentionStatistics: runnable(attentionStatistics, "q k", {
     tensorOptions: ["bias"],
     openRecords: ["inputs"],
