@@ -143,7 +143,7 @@ fn main(@builtin(global_invocation_id) at: vec3u) {
   @unroll for (var i = 0u; i < W; i++) { taps[i] = taps_at(c, i); }
   @unroll for (var i = 1u; i < W; i++) { xs[i] = input_before(run, W - i, c); }
   for (var t = run.x; t < run.y; t++) {
-    if (t - run.x) % TOUCHING == 0u {
+    if (t - run.x) % TOUCHING == 0u { // each of these neighbours fetches the lines of one token
       touch_columns(min(t + at.x % TOUCHING, run.y - 1u), c - min(c, at.x % TOUCHING));
     }
     @unroll for (var i = 1u; i < W; i++) { xs[i - 1u] = xs[i]; }

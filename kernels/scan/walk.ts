@@ -104,7 +104,7 @@ fn main(@builtin(global_invocation_id) at: vec3u) {
   var sum = identity();
   if INITIAL { sum = elements[place]; }START
   for (var i = segment.x; i < segment.y; i++) {
-    if (i - segment.x) % TOUCHING == 0u {
+    if (i - segment.x) % TOUCHING == 0u { // each of these neighbours fetches the lines of one token
       let ahead = token_at(segment, min(i + at.x % TOUCHING, segment.y - 1u));
       touch_columns(ahead * params.heads, item - min(item, at.x % TOUCHING));
     }

@@ -36,7 +36,7 @@ fn main(@builtin(workgroup_id) tile: vec3u, @builtin(local_invocation_index) lan
       ${own.b} = load_writes(own, i);
       if OUTPUTS { ${own.c} = load_reads(own, i); }
     }
-    if OUTPUTS {
+    if OUTPUTS { // and fetches the lines of its outputs
       @unroll for (var n = 0u; n < LANES; n += LINE) {
         touch_out(own, min((params.tile0 + tile.x) * LANES + n, COLS - 1u));
       }
