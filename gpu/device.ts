@@ -18,6 +18,7 @@ import { prepareCalls } from "./prepare.ts";
 import { attachRuntime, Runtime, runtimeOf } from "./runtime.ts";
 import { Tensor } from "./tensor.ts";
 import type { TunedClasses } from "./tuning.ts";
+import { checkWrapped } from "./wrapped.ts";
 
 /** Bytes of the smallest buffer. */
 const SMALLEST = 16;
@@ -156,26 +157,7 @@ export class Gpu implements Disposable {
    * @throws TypeError if the buffer is none, lacks `STORAGE` usage or is too small
    */
   wrap<T extends DType>(buffer: GPUBuffer, shape: readonly number[], dtype: T): Tensor<T> {
-    if (typeof buffer?.usage !== "number") {
-      throw new TypeError(
-        `Cannot wrap a buffer as it must be a GPUBuffer: buffer is ${kindOf(buffer)}`,
-      );
-    }
-    checkShape("wrap a buffer", shape);
-    checkElementType("wrap a buffer", dtype);
-    if ((buffer.usage & GPUBufferUsage.STORAGE) === 0) {
-      throw new TypeError(
-        `Cannot wrap a buffer as it must have STORAGE usage: current usage is 0x${
-          buffer.usage.toString(16)
-        }`,
-      );
-    }
-    const needed = Math.ceil(volume(shape) * elementBytes(dtype) / 4) * 4;
-    if (buffer.size < needed) {
-      throw new TypeError(
-        `Cannot wrap a buffer as it must hold the shape: [${shape}] of ${dtype} takes ${needed} bytes, the buffer has ${buffer.size}`,
-      );
-    }
+    checkWrapped(buffer, shape, dtype);
     runtimeOf(this).recorder.retired.share({ buffer });
     return new Tensor(this, buffer, shape, dtype, false);
   }

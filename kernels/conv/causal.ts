@@ -14,7 +14,7 @@ import {
   reader,
   writer,
 } from "../shared/rows.ts";
-import { NO_TOUCH, touchCode, touches, TOUCHING } from "../shared/touch.ts";
+import { touchCode, TOUCHING } from "../shared/touch.ts";
 import { unroll } from "../unroll.ts";
 
 /** What a causal convolution must know when it is compiled. */
@@ -68,7 +68,7 @@ export function causalConv(config: CausalConvConfig): Program {
     config.biasElem ? "fn bias_of(c: u32) -> vec4f { return load_bias(0u, c); }" : NO_BIAS,
     initial ? givenBy(inPlace ? "new_state" : "state") : NO_STATE,
     final ? KEPT : NOT_KEPT,
-    touches(out, config.source) ? touchCode(out) : NO_TOUCH,
+    touchCode(out, config.source),
     unroll(MAIN, { W: width }),
   ].join("\n");
   return { label: "causal convolution", code, bindings, params, subgroups: false };

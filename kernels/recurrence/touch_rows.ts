@@ -19,7 +19,7 @@ export function touchText(config: LoopConfig): TouchText {
     return { code: "", rows: "", end: "" };
   }
   return {
-    code: touchCode(out),
+    code: touchCode(out, source),
     rows: /* wgsl */ `
     @unroll for (var c = 0u; c < LANES * COLS; c += ${lineOf(out)}) {
       let col = min(tile.x * LANES * COLS + c, VALUE_COLS - 1u);

@@ -1,5 +1,5 @@
 import { writer } from "../shared/rows.ts";
-import { NO_TOUCH, touchCode, touches } from "../shared/touch.ts";
+import { NO_TOUCH, touchCode } from "../shared/touch.ts";
 import { unroll } from "../unroll.ts";
 import { type ElementPart, ELEMENTS } from "./element.ts";
 import { gatesAndWeights } from "./mlstm_outputs.ts";
@@ -28,7 +28,7 @@ function sums({ elem, width, source }: WalkConfig): ElementPart {
   return {
     accessors: [writer(out)],
     code: [
-      touches(out, source) ? touchCode(out) : NO_TOUCH,
+      touchCode(out, source),
       `${HEAD} { store_out(row, c, output(sum)); }`,
     ].join("\n"),
   };

@@ -8,7 +8,7 @@ import {
 import { GATE_CODE } from "../recurrence/config.ts";
 import { ownReader, ownWriter } from "../shared/own.ts";
 import { type Elem, elementReader, reader } from "../shared/rows.ts";
-import { lineOf, NO_TOUCH, touchCode, touches } from "../shared/touch.ts";
+import { lineOf, NO_TOUCH, touchCode } from "../shared/touch.ts";
 import { unroll } from "../unroll.ts";
 import {
   SELECTIVE_INPUTS,
@@ -58,7 +58,6 @@ export function selectiveWalk(config: SelectiveWalkConfig): Program {
   const { elem, channels, states, inputs, softplus, reverse, source } = config;
   const { exchange, lanes, own, tokens, initial, final, outputs } = config;
   const out = { name: "out", elem, width: channels };
-  const touched = outputs && own === 4 && touches(out, source);
   const reached: Part[] = [
     ...(arePaired(config) ? [PAIR_READER] : []),
     ...SELECTIVE_NAMES.map((name) => inputReader(config, name)),
@@ -99,7 +98,7 @@ export function selectiveWalk(config: SelectiveWalkConfig): Program {
     GATE_CODE,
     ownCode({ own }),
     ...reached.map((part) => part.code),
-    touched ? touchCode(out) : NO_TOUCH,
+    outputs && own === 4 ? touchCode(out, source) : NO_TOUCH,
     SELECTIVE_EXCHANGES[exchange].memory,
     unroll(walkMain(exchange), sizes),
   ].join("\n");

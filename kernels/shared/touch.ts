@@ -19,13 +19,14 @@ export function lineOf({ elem }: Rows): number {
 /**
  * Makes `touch_out(row, c)` for a column of vec4, `touch_columns(row, c)` for one of each of TOUCHING
  * invocations, `touch(x)` of anything else that was loaded, and `keep_touched(param)`: loads that only
- * fetch cache lines.
+ * fetch cache lines, where the output is touched.
  *
  * Loads that miss the caches overlap, stores hardly do. To rows a page apart, llvmpipe's take 15 cycles an
  * element, and 3 to lines that were fetched before (docs/performance.md). No compiler may know that the
  * parameter is never the largest number, else it drops the loads.
  */
-export function touchCode(out: Rows): string {
+export function touchCode(out: Rows, source: InputSource): string {
+  if (!touches(out, source)) return NO_TOUCH;
   const firsts = [...Array(TOUCHING).keys()].filter((c) => c % lineOf(out) === 0);
   return /* wgsl */ `
 ${reader(out, "buffer").code}
