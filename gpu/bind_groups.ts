@@ -1,4 +1,6 @@
 import type { Launch } from "./operation.ts";
+import type { Pipeline } from "./pipeline.ts";
+import { paramBytes, type Program, writeParams } from "./program.ts";
 
 /** Where a parameter block is. */
 export interface Block {
@@ -9,8 +11,23 @@ export interface Block {
   readonly size: number;
 }
 
+/** A parameter block in a buffer of its own, which is the caller's to destroy. */
+export function ownBlock(
+  device: GPUDevice,
+  program: Program,
+  values: Readonly<Record<string, number>>,
+): Block {
+  const size = paramBytes(program);
+  const usage = GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST;
+  const buffer = device.createBuffer({ label: "parameters", size, usage });
+  const block = new ArrayBuffer(size);
+  writeParams(new DataView(block), 0, program, values);
+  device.queue.writeBuffer(buffer, 0, block);
+  return { buffer, offset: 0, size };
+}
+
 /** What a launch binds. */
-export interface Bound extends Pick<Launch, "program" | "resources"> {
+interface Bound extends Pick<Launch, "program" | "resources"> {
   readonly layout: GPUBindGroupLayout;
   readonly block: Block;
 }
@@ -27,8 +44,26 @@ export class BindGroups {
     this.#device = device;
   }
 
+  /** Adds a launch to a pass. */
+  dispatch(
+    pass: GPUComputePassEncoder,
+    { compute, layout }: Pipeline,
+    { program, resources, grid }: Launch,
+    block: Block,
+  ): void {
+    pass.setPipeline(compute);
+    pass.setBindGroup(0, this.#find({ program, resources, layout, block }), [block.offset]);
+    pass.dispatchWorkgroups(grid[0], grid[1], grid[2]);
+  }
+
+  /** Forgets all of them, and the memory that they bind. */
+  clear(): void {
+    this.#groups.clear();
+    this.#numbers.clear();
+  }
+
   /** The group of a launch, made the first time. */
-  find(bound: Bound): GPUBindGroup {
+  #find(bound: Bound): GPUBindGroup {
     const key = this.#keyOf(bound);
     let group = this.#groups.get(key);
     if (group === undefined) {
@@ -36,12 +71,6 @@ export class BindGroups {
       this.#groups.set(key, group);
     }
     return group;
-  }
-
-  /** Forgets all of them, and the memory that they bind. */
-  clear(): void {
-    this.#groups.clear();
-    this.#numbers.clear();
   }
 
   #keyOf({ program: { bindings }, resources, layout, block }: Bound): string {

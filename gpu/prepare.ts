@@ -1,14 +1,16 @@
+import { ownBlock } from "./bind_groups.ts";
 import { DeviceError } from "./errors.ts";
 import { MemoryMeter } from "./memory.ts";
 import { type Pipeline, texelFormat } from "./pipeline.ts";
-import { paramBytes, type Program } from "./program.ts";
+import type { Program } from "./program.ts";
 import { Rehearsal } from "./rehearsal.ts";
 import type { Runtime } from "./runtime.ts";
 import { type Scratch, ScratchPool } from "./scratch.ts";
 import { Tape } from "./tape.ts";
+import { vastParams } from "./vast.ts";
 
 /** Bytes to bind: no element of a binding has more. */
-const SMALL = 16;
+const SMALL = 64;
 
 /** A call of operators. */
 type Call = () => unknown;
@@ -70,8 +72,7 @@ async function warm(
 ): Promise<void> {
   using stack = new DisposableStack();
   const lend = <S extends Scratch>(loan: S): S => stack.adopt(loan, () => pool.giveBack([loan]));
-  const usage = GPUBufferUsage.UNIFORM;
-  const uniform = device.createBuffer({ label: "no parameters", size: paramBytes(program), usage });
+  const { buffer: uniform } = ownBlock(device, program, vastParams(program));
   stack.defer(() => uniform.destroy());
   const resources: GPUBindingResource[] = program.bindings.map((binding) =>
     binding.access === "texture"

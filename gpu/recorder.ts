@@ -1,16 +1,17 @@
 import { Arena } from "./arena.ts";
-import { BindGroups, type Block } from "./bind_groups.ts";
+import { BindGroups, type Block, ownBlock } from "./bind_groups.ts";
 import { DeviceError } from "./errors.ts";
 import { Failures } from "./failures.ts";
 import { Loans } from "./loans.ts";
 import type { MemoryMeter } from "./memory.ts";
-import type { PipelineCache } from "./pipeline.ts";
+import type { Pipeline, PipelineCache } from "./pipeline.ts";
 import type { BufferRange, Launch, Operation, TexelRun } from "./operation.ts";
 import { paramBytes, type Program, type TexelFormat, writeParams } from "./program.ts";
 import type { Tape } from "./tape.ts";
 import { Retired } from "./retired.ts";
 import { fillTexture, ScratchPool } from "./scratch.ts";
 import type { Target } from "./target.ts";
+import { vastParams } from "./vast.ts";
 
 export type { BufferRange, Launch, Operation } from "./operation.ts";
 
@@ -31,6 +32,7 @@ export class Recorder implements Operation {
   /** Takes what operators do, where nothing is to be launched. */
   rehearsal: Operation | null = null;
   readonly #operators: Set<string> = new Set();
+  readonly #launched: WeakSet<Pipeline> = new WeakSet();
   #tables: GPUBuffer[] = [];
   #target: Target | null = null;
   #submissions = 0;
@@ -80,18 +82,22 @@ export class Recorder implements Operation {
   }
 
   launch(launch: Launch): void {
-    const { program, resources, params, grid } = launch;
+    const { program, resources, grid } = launch;
     if (grid.includes(0)) return;
     this.tape?.launch(launch);
     if (this.#target?.foreign) this.retired.share(...Object.values(resources));
-    const { compute, layout } = this.#pipelines.get(program, (error) => this.failures.keep(error));
-    const block = this.#parameters(program, params);
-    const group = this.#groups.find({ program, resources, layout, block });
-    const pass = this.#pass();
-    pass.setPipeline(compute);
-    pass.setBindGroup(0, group, [block.offset]);
-    pass.dispatchWorkgroups(grid[0], grid[1], grid[2]);
+    const pipeline = this.#pipelines.get(program, (error) => this.failures.keep(error));
+    if (!this.#launched.has(pipeline)) {
+      this.#launched.add(pipeline);
+      this.#dispatch(pipeline, { ...launch, params: vastParams(program), grid: [0, 1, 1] });
+    }
+    this.#dispatch(pipeline, launch);
     this.#listener?.(program.label);
+  }
+
+  #dispatch(pipeline: Pipeline, launch: Launch): void {
+    const block = this.#parameters(launch.program, launch.params);
+    this.#groups.dispatch(this.#pass(), pipeline, launch, block);
   }
 
   scratch(bytes: number): BufferRange {
@@ -265,15 +271,8 @@ export class Recorder implements Operation {
 
   /** Puts a parameter block where the shader will read it. */
   #parameters(program: Program, values: Readonly<Record<string, number>>): Block {
+    if (this.#target?.foreign) return ownBlock(this.#device, program, values);
     const size = paramBytes(program);
-    if (this.#target?.foreign) {
-      const usage = GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST;
-      const buffer = this.#device.createBuffer({ size, usage });
-      const block = new ArrayBuffer(size);
-      writeParams(new DataView(block), 0, program, values);
-      this.#device.queue.writeBuffer(buffer, 0, block);
-      return { buffer, offset: 0, size };
-    }
     const offset = this.#take(size);
     writeParams(this.#arena.staging, offset, program, values);
     return { buffer: this.#arena.buffer, offset, size };

@@ -3,9 +3,11 @@ import {
   attention,
   DeviceError,
   type Gpu,
+  hgrn,
   requestGpu,
   ShaderError,
   simpleGla,
+  softmaxScan,
   type Tensor,
 } from "../../mod.ts";
 import { record, runtimeOf } from "../../gpu/runtime.ts";
@@ -233,5 +235,34 @@ Deno.test({
     gpu.dispose();
 
     await assertRejects(() => gpu.prepare([]), Error, "its Gpu was disposed");
+  },
+});
+
+Deno.test({
+  name: "prepare() binds whole elements, however large they are",
+  ignore,
+  async fn() {
+    using gpu = await requestGpu();
+    const row = (): Tensor<"f32"> => gpu.empty([1, 20, 8], "f32");
+    const scores = (): Tensor<"f32"> => gpu.empty([1, 20, 2], "f32");
+    const values = (): Tensor<"f32"> => gpu.empty([1, 20, 2, 8], "f32");
+
+    await gpu.prepare([() => hgrn(row(), row()), () => softmaxScan(scores(), values())]);
+
+    assert(runtimeOf(gpu).pipelines.size >= 2);
+  },
+});
+
+Deno.test({
+  name: "the first launch of a program is preceded by one of nothing, with parameters of no call",
+  ignore,
+  async fn() {
+    using gpu = await requestGpu();
+    const out = gpu.empty([1], "u32");
+
+    assertEquals(await dispatches(() => Promise.resolve(launch(out))), [[0, 1, 1], [1, 1, 1]]);
+    assertEquals(await dispatches(() => Promise.resolve(launch(out))), [[1, 1, 1]]);
+
+    assertEquals(await out.read(), Uint32Array.of(7));
   },
 });
