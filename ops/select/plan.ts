@@ -7,6 +7,8 @@ import { checkSortable } from "./sort.ts";
 
 /** How rows are selected from; no GPU was touched. */
 export interface SelectPlan {
+  /** Whether each element finds its place by itself, without a workgroup for the row. */
+  readonly ranked: boolean;
   /** Invocations that share a row. */
   readonly threads: number;
   /** Pairs that a workgroup holds. */
@@ -24,6 +26,9 @@ const LONG = 4096;
 
 /** Pairs up to which it sorts them. */
 const MANY = 256;
+
+/** Elements and places up to which each element finds its place: it reads the whole row. */
+const SHORT = 64;
 
 /** Sizes of a workgroup's memory: few, since each compiles its own kernels. */
 const TILES = [64, 256, SORT_TILE];
@@ -61,5 +66,6 @@ export function planSelect(problem: SelectProblem, limits: GpuLimits): SelectPla
   checkSortable("plan a selection", pairs, limits);
   const held = Math.max(sorted ? pairs : 0, share === null ? 0 : 4 * threads);
   const tile = TILES.find((size) => size >= held) ?? SORT_TILE;
-  return { threads, tile, sorted, pairs, rows: most };
+  const ranked = share === null && Math.max(width, places) <= SHORT;
+  return { ranked, threads, tile, sorted, pairs, rows: most };
 }

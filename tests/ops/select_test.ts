@@ -384,11 +384,18 @@ Deno.test("planSelect() chooses by the row alone, and throws where a row would l
   };
 
   assertEquals(planSelect(problem, LIMITS), {
-    ...{ threads: 64, tile: 64, sorted: true, pairs: 64, rows: 8191 },
+    ...{ ranked: false, threads: 64, tile: 64, sorted: true, pairs: 64, rows: 8191 },
   });
   assertEquals(planSelect({ ...problem, width: 65_536, share: 0.5, places: 5000 }, LIMITS), {
-    ...{ threads: 256, tile: 1024, sorted: false, pairs: 5000, rows: 511 },
+    ...{ ranked: false, threads: 256, tile: 1024, sorted: false, pairs: 5000, rows: 511 },
   });
+  const ranked = [[64, 64, null], [65, 64, null], [64, 65, null], [64, 64, 0.5]] as const;
+  assertEquals(
+    ranked.map(([width, places, share]) =>
+      planSelect({ ...problem, width, places, share }, LIMITS).ranked
+    ),
+    [true, false, false, false],
+  );
   assertEquals(
     assertThrows(() => planSelect({ ...problem, width: 2_000_000 }, LIMITS), RangeError).message,
     "Cannot plan a selection as a row must take at most 58981 iterations here: 2000000 elements and 64 places take 74409",
