@@ -39,6 +39,7 @@ export * from "./ops/scan/mod.ts";
 export * from "./ops/select/mod.ts";
 export * from "./ops/selective_scan/mod.ts";
 export * from "./ops/statistics/mod.ts";
+export * from "./ops/tree/mod.ts";
 export type { AdapterSummary, DriverKind } from "./gpu/adapter.ts";
 export { Gpu } from "./gpu/device.ts";
 export type { DataOf, DType, TensorData } from "./gpu/dtype.ts";

@@ -22,6 +22,7 @@ import { scanGroups } from "./scan_cases.ts";
 import { selectGroups } from "./select_cases.ts";
 import { selectiveScanGroup } from "./selective_scan_cases.ts";
 import { statisticsGroups } from "./statistics_cases.ts";
+import { treeGroup } from "./tree_cases.ts";
 
 /** What `check` can be asked for by name. */
 export const OPERATORS: readonly string[] = [
@@ -35,7 +36,7 @@ export const OPERATORS: readonly string[] = [
   ...["linearAttentionFull", "scan", "hgrn", "logCumsumExp", "softmaxScan", "selectiveScan"],
   ...["logLinearAttention", "causalConv1d", "rope", "appendToCache"],
   ...["poolTokens", "selectTopK", "selectTopP", "selectThreshold", "argSort", "gatherTokens"],
-  ...["assignCentroids", "hashTokens"],
+  ...["selectTree", "assignCentroids", "hashTokens"],
   "platform",
 ];
 
@@ -71,6 +72,7 @@ export function chooseGroups(selection: Selection, gpu: Gpu): CheckGroup[] {
     cacheGroup(selection),
     poolGroup(selection),
     ...selectGroups(selection),
+    treeGroup(selection),
   ].filter(({ operator, items }) => operators.includes(operator) && items.length > 0);
 }
 

@@ -46,6 +46,7 @@ import {
 } from "../ops/select/mod.ts";
 import { selectiveScan } from "../ops/selective_scan/mod.ts";
 import { attentionStatistics } from "../ops/statistics/mod.ts";
+import { selectTree } from "../ops/tree/mod.ts";
 import { RUN_ATTENTION } from "./run_attention.ts";
 import { RUN_MERGE } from "./run_merge.ts";
 
@@ -215,6 +216,7 @@ export const RUNNABLE: Readonly<Record<string, Runnable>> = {
   scatterTokens: runnable(scatterTokens, "x indices", NOTHING),
   assignCentroids: runnable(assignCentroids, "x centroids", NOTHING),
   hashTokens: runnable(hashTokens, "x planes", NOTHING),
+  selectTree: runnable(selectTree, "q k", NOTHING),
 };
 
 /** An operator of the library: its tensors, then one options object. */

@@ -1,5 +1,3 @@
-import type { Gpu } from "../gpu/device.ts";
-import type { Tensor } from "../gpu/tensor.ts";
 import { assignCentroids } from "../ops/centroids/mod.ts";
 import { hashTokens } from "../ops/hash/mod.ts";
 import {
@@ -12,14 +10,9 @@ import {
 } from "../ops/select/mod.ts";
 import * as reference from "../reference/mod.ts";
 import { type HostTensor, hostTensor } from "./host_tensor.ts";
-import { type CheckGroup, type CheckItem, checkItem, type CheckSelection } from "./outcome.ts";
+import { exact, type Pairs, type Upload } from "./exact.ts";
+import type { CheckGroup, CheckItem, CheckSelection } from "./outcome.ts";
 import { Random } from "./random.ts";
-
-/** What an operator returned, beside its oracle's result. */
-type Pairs = readonly (readonly [actual: Tensor, expected: reference.ReferenceTensor])[];
-
-/** Uploads what the oracle reads; the tensor is freed when the case ends. */
-type Upload = (tensor: HostTensor) => Tensor<"f32">;
 
 /** Rows of a selection; `max` places. */
 interface RowCase {
@@ -106,23 +99,6 @@ function limited(
     [actual.counts, expected.counts],
     [actual.found, expected.found],
   ];
-}
-
-/** An item whose results must be those of the oracle; the ratio counts elements that are not. */
-function exact(name: string, pairsOf: (upload: Upload, gpu: Gpu) => Pairs): CheckItem {
-  return checkItem(name, 0, async (gpu) => {
-    using stack = new DisposableStack();
-    const upload: Upload = ({ data, shape }) => stack.use(gpu.tensor(data, shape)) as Tensor<"f32">;
-    const pairs = pairsOf(upload, gpu);
-    for (const [actual] of pairs) stack.use(actual);
-    let wrong = 0;
-    for (const [actual, expected] of pairs) {
-      const data = await actual.read();
-      if (data.length !== expected.data.length) return Infinity;
-      for (let i = 0; i < data.length; i++) wrong += Number(data[i] !== expected.data[i]);
-    }
-    return wrong;
-  });
 }
 
 /** Tokens sorted by clusters and put back. */

@@ -1,5 +1,5 @@
 import type { Gpu } from "../gpu/device.ts";
-import { elementBytes, volume } from "../gpu/dtype.ts";
+import { type DType, elementBytes, volume } from "../gpu/dtype.ts";
 import type { Operation } from "../gpu/recorder.ts";
 import type { Tensor } from "../gpu/tensor.ts";
 
@@ -9,7 +9,7 @@ import type { Tensor } from "../gpu/tensor.ts";
  * A caller's own encoder may run long after the operator returned: a tensor that is freed meanwhile would
  * be missing then, scratch is not. Disposing it only takes it out of the books.
  */
-export function lent<T extends "f32" | "f16">(
+export function lent<T extends DType>(
   operation: Operation,
   gpu: Gpu,
   shape: readonly number[],

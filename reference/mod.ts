@@ -87,5 +87,6 @@ export {
 } from "./selection.ts";
 export * from "./statistics.ts";
 export * from "./tensor.ts";
+export * from "./tree.ts";
 export * from "./visible_keys.ts";
 export type { AttentionWeight, WeightFunction } from "./weights.ts";

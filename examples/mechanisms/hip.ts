@@ -5,9 +5,9 @@
  * scores the first key of each half by the block's queries, max_i q_i · k, and keeps the `keep` best; the
  * last halves are blocks of keys, and attention visits these: O(T log S) scores. Lee et al., "A Training-Free
  * Sub-quadratic Cost Transformer Model Serving Framework with Hierarchically Pruned Attention" (2024);
- * catalogue B04, from knowledge of the paper; that the first key of a chunk stands for it is unsure. Blocks
- * at the start and around the diagonal that are always seen are among the `keep`. The kernels' part is
- * everything; a step gathers the halves' keys by the last selection, as a batch with an entry for each block.
+ * catalogue B04, from knowledge of the paper; that the first key of a chunk stands for it is unsure. The
+ * options `sinks` and `window` of `selectTree` always keep blocks at the start and around the diagonal.
+ * The kernels' part is everything.
  *
  * deno run examples/mechanisms/hip.ts
  *
@@ -15,22 +15,18 @@
  */
 import {
   attention,
-  attentionStatistics,
   type BlockMap,
   blockMapFromIndices,
-  gatherTokens,
-  poolTokens,
   requestGpu,
-  selectTopK,
+  selectTree,
   type Tensor,
 } from "@tessera/kernels";
 import { attention as reference } from "@tessera/kernels/reference";
 import { errorOf, randomTensors } from "./inputs.ts";
-import { firstIndices } from "./tables.ts";
 
 /** Options of {@linkcode hip}. */
 export interface HipOptions {
-  /** Queries of a block, and keys of a leaf; T is block · keep · 2^steps. */
+  /** Queries of a block, and keys of a leaf. */
   block: number;
   /** k: leaves that a block of queries sees. */
   keep: number;
@@ -42,56 +38,13 @@ export function hip<E extends "f32" | "f16">(
   k: Tensor<E>,
   { block, keep }: HipOptions,
 ): BlockMap {
-  const { gpu } = q;
-  const [batch, tokens, heads, dim] = q.shape;
-  const blocks = tokens / block;
-  const entries = batch * heads * blocks;
-  return gpu.scope(() => {
-    const queries = gpu.wrap(headsFirst(q, heads).buffer, [entries, block, 1, dim], q.dtype);
-    const keys = headsFirst(k, heads);
-    const all = Int32Array.from({ length: entries * keep }, (_, n) => n % keep);
-    let kept = gpu.tensor(all, [entries, keep]);
-    for (let chunks = keep; chunks < blocks; chunks *= 2) {
-      const half = tokens / chunks / 2;
-      const first = poolTokens(keys, { block: half, kind: "first" });
-      const pairs = gpu.wrap(first.buffer, [batch * heads, chunks, 1, 2 * dim], k.dtype);
-      const found = gatherTokens(
-        pairs,
-        gpu.wrap(kept.buffer, [batch * heads, blocks * keep], "i32"),
-      );
-      const halves = gpu.wrap(found.buffer, [entries, 2 * keep, 1, dim], k.dtype);
-      const { blockMax } = attentionStatistics(queries, halves, {
-        mask: `let chunk = kept(b, j / 2);
-          let first = (2 * chunk + j % 2) * i32(half);
-          chunk >= 0 && first <= b % i32(blocks) * ${block} + i`,
-        inputs: { kept, half, blocks },
-        blockMax: { queryBlock: block, keyBlock: 1 },
-      });
-      const { indices: chosen } = selectTopK(blockMax!, keep);
-      const number = `let n = chosen(b, 0, 0, i); n >= 0 && j == 2 * kept(b, n / 2) + n % 2`;
-      const sizes = { shape: [entries, keep, 1], end: 2 * chunks };
-      kept = gpu.wrap(
-        firstIndices(gpu, sizes, number, { chosen, kept }).buffer,
-        [entries, keep],
-        "i32",
-      );
-    }
-    const indices = gpu.wrap(kept.buffer, [batch, heads, blocks, keep], "i32");
-    const sizes = { batch, heads, qLen: tokens, kvLen: tokens, queryBlock: block, keyBlock: block };
+  const [batch, tokens, heads] = q.shape;
+  const blocks = { queryBlock: block, keyBlock: block };
+  return q.gpu.scope(() => {
+    const { indices } = selectTree(q, k, { ...blocks, keep, causal: true });
+    const sizes = { ...blocks, batch, heads, qLen: tokens, kvLen: tokens };
     return blockMapFromIndices(indices, { ...sizes, mask: "j <= i" });
   });
-}
-
-/** x `[B, T, H', D]` as `[B · H, T, 1, D]`; H is a multiple of H'. */
-function headsFirst<E extends "f32" | "f16">(x: Tensor<E>, heads: number): Tensor<E> {
-  const [batch, tokens, own, dim] = x.shape;
-  const order = Int32Array.from({ length: batch * heads * tokens }, (_, n) => {
-    const head = Math.floor(n / tokens) % heads;
-    return n % tokens * own + Math.floor(head / (heads / own));
-  });
-  const rows = x.gpu.wrap(x.buffer, [batch, tokens * own, 1, dim], x.dtype);
-  const moved = gatherTokens(rows, x.gpu.tensor(order, [batch, heads * tokens]));
-  return x.gpu.wrap(moved.buffer, [batch * heads, tokens, 1, dim], x.dtype);
 }
 
 if (import.meta.main) {

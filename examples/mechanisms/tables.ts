@@ -29,19 +29,6 @@ export function tableOf(
   });
 }
 
-/** The first j < end for which a WGSL predicate of `b`, `h`, `i` and `j` holds, or −1, `[batch, rows, heads]`. */
-export function firstIndices(
-  gpu: Gpu,
-  { shape: [batch, rows, heads], end }: { shape: readonly number[]; end: number },
-  mask: string,
-  inputs: Inputs,
-): Tensor<"i32"> {
-  return gpu.scope(() => {
-    const [q, k] = zeros(gpu, [batch, rows, heads, 1], [batch, end, 1, 1]);
-    return attentionStatistics(q, k, { mask, inputs, argMax: true }).argMax!;
-  });
-}
-
 /** Zeros of these shapes. */
 export function zeros(gpu: Gpu, ...shapes: number[][]): Tensor<"f32">[] {
   return shapes.map((shape) => {

@@ -1,22 +1,12 @@
-import type { Gpu } from "../../gpu/device.ts";
 import { recall } from "../../gpu/recall.ts";
-import type { BufferRange, Operation } from "../../gpu/recorder.ts";
 import { record } from "../../gpu/runtime.ts";
 import type { Tensor } from "../../gpu/tensor.ts";
-import { POOL_THREADS, readsAll } from "../../kernels/pool/config.ts";
-import { poolBlocks } from "../../kernels/pool/tokens.ts";
-import { boundRows } from "../attention/bind.ts";
-import { launchItems } from "../launch_items.ts";
-import { once } from "../once.ts";
-import { hullOf, tableOf } from "../segments.ts";
-import { type TokenRows, tokenTextures } from "../token_textures.ts";
+import { launchPool } from "./launch.ts";
 import { planPool } from "./plan.ts";
-import { type PoolOptions, type PoolProblem, poolProblem } from "./problem.ts";
+import { type PoolOptions, poolProblem } from "./problem.ts";
 
 export type { PoolKind } from "../../kernels/pool/config.ts";
 export type { PoolOptions } from "./problem.ts";
-
-const programOf = once(poolBlocks);
 
 /**
  * Pools blocks of consecutive tokens, head by head and channel by channel, in one pass over x.
@@ -58,62 +48,7 @@ function run<T extends "f32" | "f16">(x: Tensor<T>, options: PoolOptions): Tenso
     const perEntry = batch === 0 ? Math.ceil(x.shape[1] / problem.block) : blocks.length / batch;
     const out = gpu.empty([batch, perEntry, heads, dim], x.dtype);
     const { weights } = options;
-    const table = operation.table(tableOf(blocks));
-    const read: Record<string, TokenRows> = readsAll(problem.kind)
-      ? { x: { tensor: x, width: dim } }
-      : {};
-    const textures = tokenTextures(operation, gpu, read);
-    for (const group of plan.groups) {
-      launchGroup(operation, gpu, { problem, slices: plan.slices, group, table, textures }, {
-        ...{ x, out },
-        ...(weights && { weights }),
-      });
-    }
+    launchPool(operation, gpu, { problem, plan }, { x, out, ...(weights && { weights }) });
     return out;
-  });
-}
-
-/** Some of the blocks of a call, and the table of all. */
-interface BlockGroup {
-  readonly problem: PoolProblem;
-  readonly slices: number;
-  readonly group: readonly [number, number];
-  readonly table: BufferRange;
-  /** A copy of x, where that is read faster. */
-  readonly textures: Readonly<Record<string, GPUTextureView>>;
-}
-
-/** Records a group of blocks. */
-function launchGroup(
-  operation: Operation,
-  { limits }: Gpu,
-  { problem, slices, group: [first, end], table, textures }: BlockGroup,
-  { x, out, weights }: { readonly x: Tensor; readonly out: Tensor; readonly weights?: Tensor },
-): void {
-  const { kind, elem, weightElem, heads, dim } = problem;
-  const [from, to] = hullOf(problem.blocks.slice(first, end));
-  const alignment = { alignment: limits.minStorageBufferOffsetAlignment };
-  const tokens = [from * heads, to * heads] as const;
-  const bound = Object.entries({
-    x: boundRows(x, tokens, dim, alignment),
-    ...(weights && { weights: boundRows(weights, tokens, 1, alignment) }),
-    out: boundRows(out, [first * heads, end * heads], dim, alignment),
-  });
-  const columns = heads * Math.ceil(dim / 4);
-  const items = { first: first * columns, end: end * columns, threads: POOL_THREADS / slices };
-  launchItems(operation, limits, items, {
-    program: programOf({
-      ...{ kind, elem, weightElem, dim, slices },
-      source: textures.x ? "texture" : "buffer",
-    }),
-    resources: {
-      blocks: table,
-      ...Object.fromEntries(bound.map(([name, { resource }]) => [name, resource])),
-      ...textures,
-    },
-    params: {
-      heads,
-      ...Object.fromEntries(bound.map(([name, { first }]) => [`${name}First`, first])),
-    },
   });
 }
