@@ -22,7 +22,7 @@ export function attentionCaseOf(args: Arguments): AttentionCase {
   const programmable = programmableOf(args);
   const tokens = programmable.packed?.reduce((sum, length) => sum + length, 0);
   const qLen = tokens ?? args.integer("q-len", 1024);
-  const window = parseWindow(args.text("window"));
+  const window = windowOf(args);
   return {
     ...sizeCaseOf(args),
     qLen,
@@ -39,7 +39,9 @@ export function checkedSchedules(gpu: Gpu): string[] {
   return attentionSchedules(attentionProblemOf({ ...sizes, dtype: "f32" }), gpu).map(scheduleName);
 }
 
-function parseWindow(text: string | undefined): AttentionWindow | undefined {
+/** The window that the flag describes, or undefined where it is absent. */
+export function windowOf(args: Arguments): AttentionWindow | undefined {
+  const text = args.text("window");
   if (text === undefined) return undefined;
   const sides = text.split(",");
   if (sides.length !== 2 || !sides.every((side) => /^\d*$/.test(side.trim()))) {

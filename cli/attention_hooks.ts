@@ -1,7 +1,9 @@
+import { dtypeOf } from "../gpu/dtype.ts";
 import { WEIGHTS } from "../kernels/attention/weights.ts";
-import type { HookType } from "../kernels/hooks/hook.ts";
+import type { HookInput, HookType } from "../kernels/hooks/hook.ts";
 import type { AttentionWeight, MaskHook, ScoreHook } from "../reference/mod.ts";
 import { type HookFunction, hookFunction } from "./hook_function.ts";
+import { elementAt, type HookTable } from "./hook_table.ts";
 
 /** Programmable parts of attention, as their user writes them. */
 export interface HookTexts {
@@ -9,6 +11,12 @@ export interface HookTexts {
   readonly mask?: string;
   /** A name or WGSL text. */
   readonly weight?: string;
+}
+
+/** A hook and what it reads, on the host. */
+export interface HostHook {
+  readonly code: string;
+  readonly inputs: Readonly<Record<string, HookTable | number>>;
 }
 
 /** The same for the oracle, in float64. */
@@ -48,9 +56,9 @@ export function oracleHooks({ score, mask, weight }: HookTexts): OracleHooks {
 
 /** A mask for the oracle, and whether batch entries and heads differ under it. */
 export function maskOf(
-  text: string,
+  hook: string | HostHook,
 ): { readonly mask: MaskHook; readonly batches: boolean; readonly heads: boolean } {
-  const { call, variables } = compiled("mask", text, PLACE, "bool");
+  const { call, variables } = compiled("mask", hook, PLACE, "bool");
   return {
     mask: (at) => Boolean(call(at)),
     batches: variables.includes("b"),
@@ -59,8 +67,8 @@ export function maskOf(
 }
 
 /** A score for the oracle. */
-export function scoreOf(text: string): ScoreHook {
-  const { call } = compiled("score", text, { s: "f32", ...PLACE }, "f32");
+export function scoreOf(hook: string | HostHook): ScoreHook {
+  const { call } = compiled("score", hook, { s: "f32", ...PLACE }, "f32");
   return (s, at) => Number(call({ s, ...at }));
 }
 
@@ -72,9 +80,34 @@ function weightOf(text: string): AttentionWeight {
 
 function compiled(
   name: string,
-  text: string,
+  hook: string | HostHook,
   variables: Readonly<Record<string, HookType>>,
   result: HookType,
 ): HookFunction {
-  return hookFunction(text, { name, variables, inputs: {}, result });
+  const { code, inputs } = typeof hook === "string" ? { code: hook, inputs: {} } : hook;
+  const named = Object.entries(inputs);
+  const numbers = Object.fromEntries(
+    named.flatMap(([input, value]) =>
+      typeof value === "number" ? [[input, Math.fround(value)] as const] : []
+    ),
+  );
+  const tables = named.filter((entry): entry is [string, HookTable] =>
+    typeof entry[1] !== "number"
+  );
+  const numeric = Object.keys(numbers).map((input) => [input, "f32"] as const);
+  const { call, ...compiled } = hookFunction(
+    code,
+    {
+      ...{ name, result, variables: { ...variables, ...Object.fromEntries(numeric) } },
+      inputs: Object.fromEntries(tables.map(([input, table]) => [input, inputOf(table)])),
+    },
+    Object.fromEntries(tables.map(([input, table]) => [input, (...at) => elementAt(table, ...at)])),
+  );
+  if (numeric.length === 0) return { ...compiled, call };
+  return { ...compiled, call: (values) => call({ ...values, ...numbers }) };
+}
+
+function inputOf({ data, shape }: HookTable): HookInput {
+  const dtype = dtypeOf(data);
+  return { type: dtype === "f16" ? "f32" : dtype, rank: shape.length };
 }

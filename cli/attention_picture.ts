@@ -1,5 +1,6 @@
 import type { AttentionCase } from "./attention_case.ts";
 import { problemOf } from "./attention_problem.ts";
+import { drawnHooks } from "./drawn_hooks.ts";
 import { attentionPattern } from "./pattern/attention_pattern.ts";
 import type { Picture } from "./pattern/picture.ts";
 import { pictureStep } from "./workload.ts";
@@ -18,7 +19,7 @@ export function attentionPicture(c: AttentionCase): Picture {
   const { qLen, kvLen, window, mask, heads } = c;
   return attentionPattern({
     ...{ qLen, kvLen, window, causal: c.causal !== undefined, band: problemOf(c).band },
-    ...(mask !== undefined && { hooks: { mask } }),
+    ...(mask !== undefined && { hooks: drawnHooks({ mask }) }),
     heads: /\bh\b/.test(mask ?? "") ? Math.min(heads, MAX_HEADS) : 1,
     step: pictureStep(Math.max(qLen, kvLen)),
   });

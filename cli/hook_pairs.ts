@@ -1,12 +1,7 @@
 import type { AttentionOptions } from "../ops/attention/problem.ts";
 import type { AttentionWeight, MaskHook, ScoreHook } from "../reference/mod.ts";
+import { elementAt as read, type HookTable } from "./hook_table.ts";
 import { Random } from "./random.ts";
-
-/** A tensor that hooks read, on the host. */
-export interface HookTable {
-  readonly data: Float32Array | Float16Array | Int32Array | Uint32Array;
-  readonly shape: readonly number[];
-}
 
 /** A hook as the operator takes it, and the same for the oracle. */
 export interface HookPair<F> {
@@ -30,15 +25,6 @@ export type ScoreName = "alibi" | "tables" | "holes" | "heat" | "cap";
 export type MaskName = "checks" | "documents" | "far" | "reach" | "causal";
 
 const random = new Random(6);
-
-/** An element by indices, each clamped to its axis, as hooks read it. */
-function read({ data, shape }: HookTable, ...indices: number[]): number {
-  const at = indices.reduce(
-    (flat, index, axis) => flat * shape[axis] + Math.min(Math.max(index, 0), shape[axis] - 1),
-    0,
-  );
-  return data[at];
-}
 
 /** Fills a table of a shape. */
 function table<D extends HookTable["data"]>(

@@ -3,7 +3,8 @@ import type { Tensor } from "../gpu/tensor.ts";
 import { attention } from "../ops/attention/mod.ts";
 import type { AttentionOptions } from "../ops/attention/problem.ts";
 import { compareHeads } from "./compare.ts";
-import type { HookPair, HookTable } from "./hook_pairs.ts";
+import type { HookPair } from "./hook_pairs.ts";
+import type { HookTable } from "./hook_table.ts";
 import type { HostTensor } from "./host_tensor.ts";
 import {
   plainOptions,

@@ -1,6 +1,7 @@
 import { hookOptions, type HookTexts } from "./attention_hooks.ts";
 import type { CaseKeys } from "./attention_keys.ts";
 import { type Arguments, type Flag, UsageError } from "./command.ts";
+import { type HookKind, namesHooks } from "./ready_made.ts";
 
 /** The flags of programmable attention. */
 export const PROGRAMMABLE_FLAGS: Readonly<Record<string, Flag>> = {
@@ -15,8 +16,8 @@ export const PROGRAMMABLE_FLAGS: Readonly<Record<string, Flag>> = {
   "page-size": { value: "N", help: "tokens of a page, 64 by default" },
 };
 
-/** The programmable parts that the flags describe; blocks of a map are of `block` by default. */
-export function programmableOf(args: Arguments, block = 64): HookTexts & CaseKeys {
+/** The programmable parts that the flags describe. */
+export function programmableOf(args: Arguments): HookTexts & CaseKeys {
   const paged = args.has("selected-pages") || args.has("page-size");
   const kinds = [
     ...(args.has("map") ? ["--map"] : []),
@@ -25,10 +26,10 @@ export function programmableOf(args: Arguments, block = 64): HookTexts & CaseKey
   ];
   if (kinds.length > 1) fail(`${kinds[0]} and ${kinds[1]} must not both be given`);
   const packed = packedOf(args);
-  const map = mapOf(args, block);
+  const map = mapSizesOf(args, ["map"], 64);
   return {
     ...hookOptions({
-      ...{ score: args.text("score"), mask: args.text("mask"), weight: args.text("weight") },
+      ...{ score: textOf(args, "score"), mask: textOf(args, "mask"), weight: args.text("weight") },
     }),
     ...(map && { map }),
     ...(packed && { packed }),
@@ -41,19 +42,36 @@ export function programmableOf(args: Arguments, block = 64): HookTexts & CaseKey
   };
 }
 
-function mapOf(args: Arguments, block: number): CaseKeys["map"] {
-  if (!args.has("map")) {
+/** The sizes of the blocks of a map, of `block` by default, where one of the flags `kinds` asks for it. */
+export function mapSizesOf(
+  args: Arguments,
+  kinds: readonly string[],
+  block: number,
+): CaseKeys["map"] {
+  const kind = kinds.find((name) => args.has(name));
+  if (kind === undefined) {
     const size = ["query-block", "key-block"].find((name) => args.has(name));
-    if (size !== undefined) fail(`--${size} must come with --map`);
+    if (size !== undefined) fail(`--${size} must come with --${kinds.join(" or --")}`);
     return undefined;
   }
-  if (!args.has("mask")) fail("--map must come with --mask");
+  if (kind === "map" && !args.has("mask")) fail("--map must come with --mask");
   const band = ["causal", "window"].find((name) => args.has(name));
-  if (band !== undefined) fail(`--${band} must be part of --mask where there is --map`);
+  if (band !== undefined) fail(`--${band} must be part of --mask where there is --${kind}`);
   return {
     queryBlock: args.integer("query-block", block, 1),
     keyBlock: args.integer("key-block", block, 1),
   };
+}
+
+/** The text of a hook; operators that are checked against float64 take no other. */
+function textOf(args: Arguments, kind: HookKind): string | undefined {
+  const text = args.text(kind);
+  if (text !== undefined && namesHooks(text)) {
+    fail(
+      `--${kind} must be WGSL text here, only show pattern and run make hooks of JSON: current value is ${text}`,
+    );
+  }
+  return text;
 }
 
 function packedOf(args: Arguments): readonly number[] | undefined {

@@ -5,6 +5,7 @@ import { nearest } from "../gpu/nearest.ts";
 import { type Command, EXIT, UsageError } from "./command.ts";
 import { encodeNpy } from "./npy.ts";
 import { print, printJson } from "./output.ts";
+import { parseJson } from "./parse_json.ts";
 import { flattened } from "./records.ts";
 import { reasonOf } from "./reason.ts";
 import { npyPath, readInputs } from "./run_inputs.ts";
@@ -33,7 +34,11 @@ export const run: Command = {
       help:
         "holds q.npy, k.npy, …, tensor-valued options by name, inputs.NAME.npy of hooks, parts.N.out.npy of merges",
     },
-    options: { value: "JSON", help: "the other options, exactly the library's object" },
+    options: {
+      value: "JSON",
+      help:
+        'the other options, exactly the library\'s object; ready-made hooks by name, {"softcap": [30]}',
+    },
     outputs: { value: "DIR", help: "receives out.npy, lse.npy, …" },
     repeat: {
       value: "FILE",
@@ -167,15 +172,6 @@ function parseJob(line: string): Job {
     outputs: String(outputs),
     options: objectOf(options, "options"),
   };
-}
-
-function parseJson(text: string, what: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch (error) {
-    const reason = reasonOf(error);
-    throw new UsageError(`Cannot read ${what} as it must be JSON: ${reason}`);
-  }
 }
 
 function objectOf(value: unknown, what: string): Record<string, unknown> {

@@ -1,6 +1,6 @@
 import type { Gpu } from "../gpu/device.ts";
 import type { Tensor } from "../gpu/tensor.ts";
-import { decodeNpy } from "./npy.ts";
+import { decodeNpy, type NpyArray } from "./npy.ts";
 import { nested } from "./records.ts";
 import { reasonOf } from "./reason.ts";
 import type { Runnable } from "./runnable.ts";
@@ -20,11 +20,7 @@ export async function readInputs(
   { operator, inputs, options }: JobInputs,
   owned: Tensor[],
 ): Promise<{ readonly positional: Tensor[]; readonly options: Record<string, unknown> }> {
-  const read = async (name: string): Promise<Tensor> => {
-    const tensor = await readTensor(gpu, inputs, name);
-    owned.push(tensor);
-    return tensor;
-  };
+  const read = (name: string): Promise<Tensor> => readTensor(gpu, inputs, name, owned);
   const positional: Tensor[] = [];
   for (const name of parameters) positional.push(await read(name));
   const given: Record<string, Tensor> = {};
@@ -47,14 +43,14 @@ export async function readInputs(
   }
   const records = Object.fromEntries(openRecords.map((name) => [name, recordOf(name, options)]));
   for (const name of openRecords) {
-    for (const part of await partsOf(inputs, name)) {
-      if (Object.hasOwn(records[name], part)) {
-        throw new TypeError(
-          `Cannot run ${operator} as ${name}.${part} must be a number or a file: it is both`,
-        );
-      }
-      records[name] = { ...records[name], [part]: await read(`${name}.${part}`) };
+    const parts = await readParts(gpu, inputs, name, owned);
+    const both = Object.keys(parts).find((part) => Object.hasOwn(records[name], part));
+    if (both !== undefined) {
+      throw new TypeError(
+        `Cannot run ${operator} as ${name}.${both} must be a number or a file: it is both`,
+      );
     }
+    records[name] = { ...records[name], ...parts };
   }
   const filled = Object.entries(records).filter(([, record]) => Object.keys(record).length > 0);
   return { positional, options: { ...options, ...nested(given), ...Object.fromEntries(filled) } };
@@ -71,28 +67,64 @@ function recordOf(name: string, options: JobInputs["options"]): Readonly<Record<
   );
 }
 
+/**
+ * Reads the files `<record>.<part>.npy` of a directory: the parts of a record, by name. Every tensor is
+ * added to `owned` as it is made.
+ */
+export async function readParts(
+  gpu: Gpu,
+  directory: string,
+  record: string,
+  owned: Tensor[] = [],
+): Promise<Record<string, Tensor>> {
+  const parts: Record<string, Tensor> = {};
+  for (const part of await partsOf(directory, record)) {
+    parts[part] = await readTensor(gpu, directory, `${record}.${part}`, owned);
+  }
+  return parts;
+}
+
 /** The names behind `<record>.` of the files of a directory, in order. */
 async function partsOf(directory: string, record: string): Promise<string[]> {
   const names: string[] = [];
   const [start, end] = [`${record}.`, ".npy"];
-  for await (const { name } of Deno.readDir(directory)) {
-    if (name.startsWith(start) && name.endsWith(end)) {
-      names.push(name.slice(start.length, -end.length));
+  try {
+    for await (const { name } of Deno.readDir(directory)) {
+      if (name.startsWith(start) && name.endsWith(end)) {
+        names.push(name.slice(start.length, -end.length));
+      }
     }
+  } catch (error) {
+    throw new TypeError(`Cannot read ${directory}: ${reasonOf(error, "folder")}`);
   }
   return names.sort();
 }
 
-async function readTensor(gpu: Gpu, directory: string, name: string): Promise<Tensor> {
-  const path = npyPath(directory, name);
+async function readTensor(
+  gpu: Gpu,
+  directory: string,
+  name: string,
+  owned: Tensor[],
+): Promise<Tensor> {
+  const { data, shape } = await readNpy(npyPath(directory, name));
+  const tensor = gpu.tensor(data, shape);
+  owned.push(tensor);
+  return tensor;
+}
+
+/**
+ * Reads the array of a .npy file.
+ *
+ * @throws TypeError that names the path where it cannot be read
+ */
+export async function readNpy(path: string): Promise<NpyArray> {
   let bytes: Uint8Array;
   try {
     bytes = await Deno.readFile(path);
   } catch (error) {
     throw new TypeError(`Cannot read ${path}: ${reasonOf(error)}`);
   }
-  const { data, shape } = decodeNpy(bytes, path);
-  return gpu.tensor(data, shape);
+  return decodeNpy(bytes, path);
 }
 
 /** Where a tensor lies. */

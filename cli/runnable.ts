@@ -45,8 +45,9 @@ import {
   selectTopP,
 } from "../ops/select/mod.ts";
 import { selectiveScan } from "../ops/selective_scan/mod.ts";
-import { attentionStatistics } from "../ops/statistics/mod.ts";
+import { attentionStatistics, type AttentionStatisticsOptions } from "../ops/statistics/mod.ts";
 import { selectTree } from "../ops/tree/mod.ts";
+import { withHooks } from "./ready_made.ts";
 import { RUN_ATTENTION } from "./run_attention.ts";
 import { RUN_MERGE } from "./run_merge.ts";
 
@@ -78,12 +79,17 @@ const NOTHING: Shared = { tensorOptions: [], allOutputs: {} };
 export const RUNNABLE: Readonly<Record<string, Runnable>> = {
   attention: RUN_ATTENTION,
   mergeAttention: RUN_MERGE,
-  attentionStatistics: runnable(attentionStatistics, "q k", {
-    tensorOptions: ["bias"],
-    openRecords: ["inputs"],
-    // topK and blockMax need a size
-    allOutputs: { lse: true, entropy: true, argMax: true, columnSums: true, diagonalSums: true },
-  }),
+  attentionStatistics: runnable(
+    (q: Tensor<"f32">, k: Tensor<"f32">, options: AttentionStatisticsOptions) =>
+      q.gpu.scope(() => attentionStatistics(q, k, withHooks(q.gpu, options))),
+    "q k",
+    {
+      tensorOptions: ["bias"],
+      openRecords: ["inputs"],
+      // topK and blockMax need a size
+      allOutputs: { lse: true, entropy: true, argMax: true, columnSums: true, diagonalSums: true },
+    },
+  ),
   neighborhoodAttention: runnable(neighborhoodAttention, "q k v", {
     tensorOptions: ["additionalKeys", "additionalValues"],
     allOutputs: { lse: true },

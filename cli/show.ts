@@ -2,12 +2,8 @@ import { ATTENTION_FLAGS } from "./attention_flags.ts";
 import { type Arguments, type Command, EXIT, UsageError } from "./command.ts";
 import { NEIGHBORHOOD_PROBLEM_FLAGS } from "./neighborhood_flags.ts";
 import { joinedFlags, PROFILED } from "./profiled.ts";
-import {
-  ATTENTION_PATTERN_FLAGS,
-  NEIGHBORHOOD_PATTERN_FLAGS,
-  showAttentionPattern,
-  showNeighborhoodPattern,
-} from "./show_pattern.ts";
+import { ATTENTION_PATTERN_FLAGS, showAttentionPattern } from "./show_attention.ts";
+import { NEIGHBORHOOD_PATTERN_FLAGS, showNeighborhoodPattern } from "./show_neighborhood.ts";
 import { showAttentionWgsl, showCallWgsl, showNeighborhoodWgsl } from "./show_wgsl.ts";
 
 /** Something that can be shown. */

@@ -1,6 +1,6 @@
 import type { AttentionWindow, Band } from "../../ops/attention/window.ts";
-import { type HookTexts, oneLine, oracleHooks } from "../attention_hooks.ts";
-import { blockShading } from "./block_shading.ts";
+import type { DrawnHooks } from "../drawn_hooks.ts";
+import { blockShading, blockStates } from "./block_shading.ts";
 import { matrixPanel } from "./matrix.ts";
 import { checkCells, type Picture } from "./picture.ts";
 import { scoreShading } from "./score_shading.ts";
@@ -16,9 +16,15 @@ export interface AttentionPattern {
   readonly band: Band | null;
   /** Heads that are shown, one by default. */
   readonly heads?: number;
-  readonly hooks?: Pick<HookTexts, "score" | "mask">;
-  /** Blocks of a map of the mask. */
-  readonly map?: { readonly queryBlock: number; readonly keyBlock: number } | undefined;
+  readonly hooks?: DrawnHooks;
+  /** The batch entry of which hooks are asked, 0 by default. */
+  readonly batchEntry?: number;
+  /** Blocks of a map of the mask, or of one that `statesOf` gives: states of a head's, row by row. */
+  readonly map?: {
+    readonly queryBlock: number;
+    readonly keyBlock: number;
+    readonly statesOf?: (h: number) => Uint8Array;
+  } | undefined;
   /** How far apart the queries and keys are that are drawn, 1 by default. */
   readonly step?: number;
 }
@@ -45,19 +51,20 @@ export function attentionPattern(pattern: AttentionPattern): Picture {
 }
 
 function shadingOf(pattern: AttentionPattern): Shading {
-  const { qLen, kvLen, band, map, hooks = {} } = pattern;
+  const { qLen, kvLen, band, map, batchEntry: b = 0, hooks: { score, mask } = {} } = pattern;
   const { lo, hi } = band ?? { lo: -qLen, hi: kvLen };
-  const { score, mask } = oracleHooks(hooks);
   const masked: Sees = (h, i, j) =>
-    i + lo <= j && j <= i + hi && (mask === undefined || mask({ b: 0, h, i, j }));
-  if (score === undefined) {
-    return map ? blockShading(masked, masked, { qLen, kvLen, ...map }) : plainShading(masked);
+    i + lo <= j && j <= i + hi && (mask === undefined || mask({ b, h, i, j }));
+  const scored = (h: number, i: number, j: number): number => score?.(0, { b, h, i, j }) ?? 0;
+  const sees: Sees = score === undefined
+    ? masked
+    : (h, i, j) => masked(h, i, j) && scored(h, i, j) > -Infinity;
+  if (map) {
+    const blocks = { qLen, kvLen, ...map };
+    return blockShading(sees, map.statesOf ?? ((h) => blockStates(h, masked, blocks)), blocks);
   }
-  const scored = (h: number, i: number, j: number): number => score(0, { b: 0, h, i, j });
-  const sees: Sees = (h, i, j) => masked(h, i, j) && scored(h, i, j) > -Infinity;
-  return map
-    ? blockShading(sees, masked, { qLen, kvLen, ...map })
-    : scoreShading(sees, scored, extremesOf(pattern, sees, scored));
+  if (score === undefined) return plainShading(sees);
+  return scoreShading(sees, scored, extremesOf(pattern, sees, scored));
 }
 
 /** The lowest and the highest score that is finite and seen. */
@@ -80,17 +87,15 @@ function extremesOf(
   return low <= high ? [low, high] : [0, 0];
 }
 
-function titleOf({ qLen, kvLen, causal, window, hooks = {}, map }: AttentionPattern): string {
+function titleOf({ qLen, kvLen, causal, window, hooks, map }: AttentionPattern): string {
   const { left = "", right = "" } = window ?? {};
-  const { mask, score } = hooks;
   return [
     "Attention",
     `${qLen} queries`,
     `${kvLen} keys`,
     ...(causal ? ["causal"] : []),
     ...(window ? [`window ${left},${right}`] : []),
-    ...(mask === undefined ? [] : [`mask ${oneLine(mask)}`]),
-    ...(score === undefined ? [] : [`score ${oneLine(score)}`]),
+    ...(hooks?.titles ?? []),
     ...(map ? [`blocks ${map.queryBlock}x${map.keyBlock}`] : []),
   ].join(", ");
 }

@@ -11,14 +11,17 @@ export interface ShadedBlocks {
 }
 
 /** Of a block, how much the mask leaves. */
-const STATES = { empty: 0, partial: 1, full: 2 } as const;
+export const STATES = { empty: 0, partial: 1, full: 2 } as const;
 
 const MASKED: Paint = { tones: [toneOf(1, "soft")], mark: markOf(1, "soft") };
 const PARTIAL: Paint = { tones: [toneOf(1, "seen")], mark: markOf(1, "seen") };
 
-/** Tells full, partial and empty blocks apart: `masked` says who sees whom by the mask alone. */
-export function blockShading(sees: Sees, masked: Sees, blocks: ShadedBlocks): Shading {
-  const { kvLen, queryBlock, keyBlock } = blocks;
+/** Tells full, partial and empty blocks apart; `statesOf` gives the states of a head's, row by row. */
+export function blockShading(
+  sees: Sees,
+  statesOf: (h: number) => Uint8Array,
+  { kvLen, queryBlock, keyBlock }: ShadedBlocks,
+): Shading {
   const columns = Math.ceil(kvLen / keyBlock);
   return {
     paints: [HIDDEN, MASKED, SEEN, PARTIAL],
@@ -29,7 +32,7 @@ export function blockShading(sees: Sees, masked: Sees, blocks: ShadedBlocks): Sh
       { paints: [HIDDEN], text: "not seen, in an empty block: never visited" },
     ],
     paintOf(h) {
-      const states = blockStates(h, masked, blocks);
+      const states = statesOf(h);
       return (i) => (j) => {
         const state = states[Math.floor(i / queryBlock) * columns + Math.floor(j / keyBlock)];
         if (state === STATES.empty) return 0;
@@ -40,7 +43,7 @@ export function blockShading(sees: Sees, masked: Sees, blocks: ShadedBlocks): Sh
   };
 }
 
-/** The state of each block of a head, row by row. */
+/** The state of each block of a head, row by row: `masked` says who sees whom by the mask alone. */
 export function blockStates(
   h: number,
   masked: Sees,

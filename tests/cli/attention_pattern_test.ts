@@ -1,5 +1,6 @@
 import { assert, assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
 import { UsageError } from "../../cli/command.ts";
+import { drawnHooks, type WrittenHooks } from "../../cli/drawn_hooks.ts";
 import { type AttentionPattern, attentionPattern } from "../../cli/pattern/attention_pattern.ts";
 import { blockStates } from "../../cli/pattern/block_shading.ts";
 import { documentOf, type Picture } from "../../cli/pattern/picture.ts";
@@ -8,9 +9,15 @@ import { renderSvg } from "../../cli/pattern/svg.ts";
 import { renderTerminal } from "../../cli/pattern/terminal.ts";
 import { HookError } from "../../kernels/hooks/hook.ts";
 
+/** What is given of a pattern, hooks as they are written. */
+interface Part extends Omit<Partial<AttentionPattern>, "hooks"> {
+  readonly hooks?: WrittenHooks;
+}
+
 /** A pattern of 6 queries and 6 keys. */
-function patternOf(part: Partial<AttentionPattern>): AttentionPattern {
-  return { qLen: 6, kvLen: 6, causal: false, window: undefined, band: null, ...part };
+function patternOf({ hooks = {}, ...part }: Part): AttentionPattern {
+  const plain = { qLen: 6, kvLen: 6, causal: false, window: undefined, band: null };
+  return { ...plain, ...part, hooks: drawnHooks(hooks) };
 }
 
 /** The marks of a picture, row by row, and those of each panel by themselves. */

@@ -98,8 +98,9 @@ const HELP = {
   "show wgsl recurrence": ["length N", "gate none|head|token|channel", "normalize ", "state "],
   "show wgsl gla": ["length N", "chunk-size 16|32|64", "schedule NAME", "state "],
   "show pattern attention": [
-    ...["q-len N", "kv-len N", "causal ", "window L,R", "mask TEXT", "score TEXT", "heads N"],
-    ...["map ", "query-block N", "key-block N", "out FILE"],
+    ...["q-len N", "kv-len N", "causal ", "window L,R", "mask TEXT|JSON", "score TEXT|JSON"],
+    ...["inputs DIR", "heads N", "batch-entry N", "map ", "matrix FILE", "indices FILE"],
+    ...["query-block N", "key-block N", "out FILE"],
   ],
   "show pattern neighborhoodAttention": [
     ...["layout XxYxZ", "window-size N|NxN…", "stride N|NxN…", "dilation N|NxN…"],
@@ -220,6 +221,14 @@ Deno.test("main() draws who sees whom without an adapter", async () => {
     "",
   ].join("\n");
   assertEquals(called, { code: 0, stdout, stderr: "" });
+});
+
+Deno.test("main() draws masks that read tables without an adapter", async () => {
+  const line = "show pattern attention --q-len 3 --json --mask";
+  const called = await tessera([...words(line), '{"headWindow": [[1]]}'], NO_ADAPTER);
+
+  assertEquals([called.code, called.stderr], [0, ""]);
+  assertEquals(JSON.parse(called.stdout).panels, [{ rows: ["#··", "##·", "·##"] }]);
 });
 
 Deno.test("main() prints one document for show pattern --json", async () => {

@@ -1,5 +1,7 @@
-import { assertEquals } from "@std/assert";
+import { assertEquals, assertMatch } from "@std/assert";
 import { decodeNpy, encodeNpy, type NpyArray, type NpyData } from "../../cli/npy.ts";
+import { RUN_ATTENTION } from "../../cli/run_attention.ts";
+import { requestGpu } from "../../gpu/request.ts";
 import { attention as reference, type AttentionOptions } from "../../reference/mod.ts";
 import { adapter } from "../adapter.ts";
 import { assertClose } from "../assert_close.ts";
@@ -31,10 +33,10 @@ class Folder implements AsyncDisposable {
     return [...Deno.readDirSync(`${this.path}/results`)].map(({ name }) => name).sort();
   }
 
-  /** Runs `run attention` on the files. */
-  async run(options: object): Promise<Called> {
+  /** Runs an operator on the files. */
+  async run(options: object, operator = "attention"): Promise<Called> {
     const { stderr, ...printed } = await called(
-      ...["run", "attention", "--inputs", this.path, "--outputs", `${this.path}/results`],
+      ...["run", operator, "--inputs", this.path, "--outputs", `${this.path}/results`],
       ...["--options", JSON.stringify(options)],
     );
     return { ...printed, stderr: stderr.replaceAll(this.path, "FOLDER") };
@@ -128,6 +130,67 @@ Deno.test({
 });
 
 Deno.test({
+  name: "run() makes hooks of the names of ready-made ones, beside texts",
+  ignore,
+  async fn() {
+    await using folder = new Folder();
+    folder.write("inputs.slope", Float32Array.of(0.5, 0.125), [2]);
+
+    const job = await folder.run({
+      score: [{ temperature: [[2, 0.5]], softcap: [3] }, "s - slope(h) * f32(abs(i - j))"],
+      mask: [
+        { headWindow: [[[1, 4], [3, 2]]] },
+        "j != 2",
+        { code: "j < i32(n)", inputs: { n: 7 } },
+      ],
+    });
+
+    assertEquals([job.code, job.stderr], [0, ""]);
+    folder.assertOut({
+      score: (s, { h, i, j }) =>
+        3 * Math.tanh(s / [2, 0.5][h] / 3) - [0.5, 0.125][h] * Math.abs(i - j),
+      mask: ({ h, i, j }) => i - j <= [1, 3][h] && j - i <= [4, 2][h] && j !== 2 && j < 7,
+    });
+  },
+});
+
+Deno.test({
+  name: "run() compiles a block map of ready-made masks, and asks statistics of them",
+  ignore,
+  async fn() {
+    await using folder = new Folder();
+    const mask = { stridedHeads: [{ strides: [2, 3] }], slidingWindow: [4, 0] };
+    const sees = ({ h, i, j }: { h: number; i: number; j: number }): boolean =>
+      j <= i && i - j <= 4 && (i - j) % [2, 3][h] === 0;
+
+    const mapped = await folder.run({ blockMap: { mask, queryBlock: 2, keyBlock: 2, heads: 2 } });
+    assertEquals([mapped.code, mapped.stderr], [0, ""]);
+    folder.assertOut({ mask: sees });
+
+    const asked = await folder.run({ mask }, "attentionStatistics");
+    assertEquals([asked.code, asked.stderr], [0, ""]);
+    const [q, k, v] = ["q", "k", "v"].map((name) => folder.read(name));
+    const { lse } = reference(q, k, v, { weight: "softmax", mask: sees });
+    assertClose("lse", folder.read("results/lse").data, lse?.data ?? [], { ratio: 1e-5 });
+  },
+});
+
+Deno.test({
+  name: "run() frees what ready-made hooks and block maps hold",
+  ignore,
+  async fn() {
+    using gpu = await requestGpu();
+    const [q, k, v] = [1, 2, 3].map(() => gpu.tensor(wave(24, 1), [1, 6, 1, 4]));
+    const mask = { headWindow: [[2]] };
+
+    RUN_ATTENTION.call([q, k, v], { mask });
+    RUN_ATTENTION.call([q, k, v], { blockMap: { mask } });
+
+    assertEquals(gpu.memory().tensors, 3 + 2 * 2);
+  },
+});
+
+Deno.test({
   name: "run() takes packed sequences and key lists from files",
   ignore,
   async fn() {
@@ -163,6 +226,24 @@ Deno.test({
       { mask: ({ j }) => [4, 5, 0, 1].includes(j) },
       [folder.read("q"), { ...k, shape: [1, 8, 2, 4] }, { ...v, shape: [1, 8, 2, 4] }],
     );
+  },
+});
+
+Deno.test({
+  name: "run() exits 2 for ready-made hooks that are none",
+  ignore,
+  async fn() {
+    await using folder = new Folder();
+
+    for (const options of [{ mask: { slidng: [] } }, { blockMap: { mask: [{ causal: 1 }] } }]) {
+      const { code, stdout, stderr } = await folder.run(options);
+
+      assertEquals([code, stdout], [2, ""]);
+      assertMatch(
+        stderr,
+        /^Cannot make the mask (as a ready-made one|causal as its arguments) must/,
+      );
+    }
   },
 });
 
