@@ -32,12 +32,23 @@ interface Bound extends Pick<Launch, "program" | "resources"> {
   readonly block: Block;
 }
 
-/** Bind groups of one submission: launches that bind the same memory share one, for they are dear. */
+/** A bind group, and the submission that last used it. */
+interface Known {
+  readonly group: GPUBindGroup;
+  used: number;
+}
+
+/** Submissions after which a bind group that none of them used is forgotten. */
+const PATIENCE = 4;
+
+/** Bind groups: launches that bind the same memory share one, for they are dear. */
 export class BindGroups {
   readonly #device: GPUDevice;
-  readonly #groups: Map<string, GPUBindGroup> = new Map();
+  readonly #groups: Map<string, Known> = new Map();
   /** Of layouts, buffers and textures. */
-  readonly #numbers: Map<object, number> = new Map();
+  readonly #numbers: WeakMap<object, number> = new WeakMap();
+  #count = 0;
+  #now = 0;
   readonly #offset: Uint32Array<ArrayBuffer> = new Uint32Array(1);
 
   /** Makes an empty collection. */
@@ -61,18 +72,26 @@ export class BindGroups {
   /** Forgets all of them, and the memory that they bind. */
   clear(): void {
     this.#groups.clear();
-    this.#numbers.clear();
+  }
+
+  /** Ends a submission: forgets those that were not used for long. */
+  age(): void {
+    this.#now++;
+    for (const [key, { used }] of this.#groups) {
+      if (this.#now - used > PATIENCE) this.#groups.delete(key);
+    }
   }
 
   /** The group of a launch, made the first time. */
   #find(bound: Bound): GPUBindGroup {
     const key = this.#keyOf(bound);
-    let group = this.#groups.get(key);
-    if (group === undefined) {
-      group = this.#create(bound);
-      this.#groups.set(key, group);
+    let known = this.#groups.get(key);
+    if (known === undefined) {
+      known = { group: this.#create(bound), used: this.#now };
+      this.#groups.set(key, known);
     }
-    return group;
+    known.used = this.#now;
+    return known.group;
   }
 
   #keyOf({ program: { bindings }, resources, layout, block }: Bound): string {
@@ -99,7 +118,7 @@ export class BindGroups {
   #numberOf(memory: object): number {
     let number = this.#numbers.get(memory);
     if (number === undefined) {
-      number = this.#numbers.size;
+      number = this.#count++;
       this.#numbers.set(memory, number);
     }
     return number;

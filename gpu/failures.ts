@@ -4,11 +4,20 @@ import { DeviceError, type ShaderError } from "./errors.ts";
 export class Failures {
   readonly #pending: Set<Promise<Error | null>> = new Set();
   readonly #voided: Map<number, Error> = new Map();
+  #found = 0;
+
+  /** How many errors were found so far. */
+  get found(): number {
+    return this.#found;
+  }
 
   /** Keeps an error to come. */
   keep(failure: Promise<DeviceError | ShaderError | null>): void {
     this.#pending.add(failure);
-    failure.then((error) => error === null && this.#pending.delete(failure));
+    failure.then((error) => {
+      if (error === null) this.#pending.delete(failure);
+      else this.#found++;
+    });
   }
 
   /** Keeps what an error scope around an operator finds. */

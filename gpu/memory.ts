@@ -1,4 +1,7 @@
-/** Buffers that a device holds for the library. */
+/**
+ * Buffers that a device holds for the library, but for at most 64 MiB of freed pieces that wait for their
+ * next use.
+ */
 export interface MemoryUse {
   /** Bytes of live tensors and scratch. */
   readonly bytes: number;

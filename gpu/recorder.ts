@@ -1,12 +1,12 @@
-import { Arena } from "./arena.ts";
-import { BindGroups, type Block, ownBlock } from "./bind_groups.ts";
+import { BindGroups } from "./bind_groups.ts";
+import { Blocks } from "./blocks.ts";
 import { DeviceError } from "./errors.ts";
 import { Failures } from "./failures.ts";
 import { Loans } from "./loans.ts";
 import type { MemoryMeter } from "./memory.ts";
 import type { Pipeline, PipelineCache } from "./pipeline.ts";
 import type { BufferRange, Launch, Operation, TexelRun } from "./operation.ts";
-import { paramBytes, type Program, type TexelFormat, writeParams } from "./program.ts";
+import type { TexelFormat } from "./program.ts";
 import type { Tape } from "./tape.ts";
 import { Retired } from "./retired.ts";
 import { fillTexture, ScratchPool } from "./scratch.ts";
@@ -21,7 +21,7 @@ export class Recorder implements Operation {
   readonly #pipelines: PipelineCache;
   readonly #scratch: ScratchPool;
   readonly #loans: Loans;
-  readonly #arena: Arena;
+  readonly #blocks: Blocks;
   readonly #groups: BindGroups;
   /** What the device found wrong. */
   readonly failures: Failures = new Failures();
@@ -33,11 +33,10 @@ export class Recorder implements Operation {
   rehearsal: Operation | null = null;
   readonly #operators: Set<string> = new Set();
   readonly #launched: WeakSet<Pipeline> = new WeakSet();
-  #tables: GPUBuffer[] = [];
   #target: Target | null = null;
   #submissions = 0;
-  /** Whether the arena holds tables of the operator that is being recorded. */
-  #tabled = false;
+  /** How many failures it knows of. */
+  #failures = 0;
   /** The operator that is being recorded. */
   #recording: string | null = null;
   #listener: ((step: string) => void) | null = null;
@@ -49,7 +48,7 @@ export class Recorder implements Operation {
     this.#pipelines = pipelines;
     this.#scratch = new ScratchPool(device, meter);
     this.#loans = new Loans(this.#scratch);
-    this.#arena = new Arena(device);
+    this.#blocks = new Blocks(device, () => this.submit());
     this.#groups = new BindGroups(device);
     device.lost.then(({ message, reason }) => {
       this.#lost ??= `the GPU device was lost (${reason || "unknown"}): ${message}`;
@@ -61,6 +60,7 @@ export class Recorder implements Operation {
     const operation = this.rehearsal ?? this;
     if (this.#recording !== null) return record(operation);
     this.ensureAlive(name);
+    if (this.#target === null && this.failures.found > this.#failures) this.#renew();
     this.#recording = name;
     this.tape?.operator(name);
     if (this.rehearsal === null) this.#operators.add(name);
@@ -75,9 +75,8 @@ export class Recorder implements Operation {
       this.failures.watch(name, this.#device.popErrorScope());
       const foreign = this.#target?.foreign === true;
       this.#loans.end(foreign);
-      if (!foreign) { for (const table of this.#tables) this.#retire(table); }
-      this.#tables = [];
-      this.#tabled = false;
+      const tables = this.#blocks.end();
+      if (!foreign) tables.forEach((table) => this.#retire(table));
     }
   }
 
@@ -96,7 +95,8 @@ export class Recorder implements Operation {
   }
 
   #dispatch(pipeline: Pipeline, launch: Launch): void {
-    const block = this.#parameters(launch.program, launch.params);
+    const foreign = this.#target?.foreign === true;
+    const block = this.#blocks.parameters(launch.program, launch.params, foreign);
     this.#groups.dispatch(this.#pass(), pipeline, launch, block);
   }
 
@@ -121,24 +121,9 @@ export class Recorder implements Operation {
   }
 
   table(words: Uint32Array<ArrayBuffer>): BufferRange {
-    const range = this.#table(words);
+    const range = this.#blocks.table(words, this.#target?.foreign === true);
     this.tape?.table(words, range);
     return range;
-  }
-
-  #table(words: Uint32Array<ArrayBuffer>): BufferRange {
-    const size = Math.max(16, words.byteLength);
-    if (Arena.holds(size) && !this.#target?.foreign) {
-      const offset = this.#arena.find(words) ?? this.#place(words);
-      this.#tabled = true;
-      return { buffer: this.#arena.buffer, offset, size };
-    }
-    const usage = GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_DST;
-    const buffer = this.#device.createBuffer({ label: "table", size, usage });
-    // Deno panics when an empty ArrayBuffer is written
-    if (words.length > 0) this.#device.queue.writeBuffer(buffer, 0, words);
-    this.#tables.push(buffer);
-    return { buffer };
   }
 
   copy(source: GPUBuffer, target: GPUBuffer, bytes: number): void {
@@ -200,10 +185,10 @@ export class Recorder implements Operation {
     }
   }
 
-  /** Destroys the buffer of a tensor as soon as no recorded command needs it. */
+  /** Takes the buffer of a freed tensor: a later result has it, or it is destroyed once no command needs it. */
   retire(buffer: GPUBuffer): void {
-    if (this.#target?.foreign === false) this.retired.addOfTensor(buffer);
-    else this.#retire(buffer);
+    if (this.#target?.foreign || this.retired.isShared(buffer)) this.#retire(buffer);
+    else this.retired.addOfTensor(buffer, this.#target === null);
   }
 
   /** A buffer that was retired meanwhile, for what an operator computes: nobody writes it but commands. */
@@ -212,22 +197,21 @@ export class Recorder implements Operation {
     return ordered ? this.retired.take(bytes) : undefined;
   }
 
-  /** Sends what was recorded to the device; returns at once. */
-  submit(): void {
+  /** Sends what was recorded to the device, and says whether there was something; returns at once. */
+  submit(): boolean {
     const target = this.#target;
-    if (target === null || target.foreign) return;
+    if (target === null || target.foreign) return false;
     target.pass?.end();
     this.#target = null;
     this.#device.pushErrorScope("validation");
-    this.#arena.flush();
+    this.#blocks.flush();
     this.#device.queue.submit([target.encoder.finish()]);
     const operators = [...this.#operators].join(", ") || "the copies";
     this.failures.judge(this.#submissions++, operators, this.#device.popErrorScope());
-    this.#scratch.clear();
-    this.#groups.clear();
-    this.retired.destroy();
+    this.#renew();
     this.#operators.clear();
     if (this.#recording !== null) this.#operators.add(this.#recording);
+    return true;
   }
 
   /** Waits until the device has judged everything submitted; throws the first error it found. */
@@ -250,7 +234,17 @@ export class Recorder implements Operation {
   dispose(): void {
     this.submit();
     this.#lost ??= "its Gpu was disposed";
-    this.#arena.dispose();
+    this.#blocks.dispose();
+  }
+
+  /** Ends a submission for what the next ones may use again; behind a failure, nothing is trusted to be valid. */
+  #renew(): void {
+    const failed = this.failures.found > this.#failures;
+    this.#failures = this.failures.found;
+    for (const kept of [this.#scratch, this.#groups, this.retired]) {
+      if (failed) kept.clear();
+      else kept.age();
+    }
   }
 
   #retire(buffer: GPUBuffer): void {
@@ -267,33 +261,5 @@ export class Recorder implements Operation {
     const target = this.#current();
     target.pass ??= target.encoder.beginComputePass();
     return target.pass;
-  }
-
-  /** Puts a parameter block where the shader will read it. */
-  #parameters(program: Program, values: Readonly<Record<string, number>>): Block {
-    if (this.#target?.foreign) return ownBlock(this.#device, program, values);
-    const size = paramBytes(program);
-    const offset = this.#take(size);
-    writeParams(this.#arena.staging, offset, program, values);
-    return { buffer: this.#arena.buffer, offset, size };
-  }
-
-  /** Puts a table into the arena. */
-  #place(words: Uint32Array<ArrayBuffer>): number {
-    const offset = this.#take(words.byteLength);
-    this.#arena.place(words, offset);
-    return offset;
-  }
-
-  /** Takes a block of the arena; submits what was recorded where the arena is full. */
-  #take(bytes: number): number {
-    const offset = this.#arena.take(bytes);
-    if (offset !== null) return offset;
-    if (this.#target === null) this.#arena.flush();
-    else this.submit();
-    // launches to come may bind tables that this operator has put there
-    if (this.#tabled) this.#tables.push(this.#arena.leave());
-    this.#tabled = false;
-    return this.#take(bytes);
   }
 }

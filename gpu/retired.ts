@@ -1,9 +1,10 @@
 import type { BufferRange } from "./operation.ts";
+import { Spare } from "./spare.ts";
 
-/** Buffers whose tensors were freed, while recorded commands still need them. */
+/** Buffers whose tensors were freed: later results take them over. */
 export class Retired {
-  /** Of tensors, by bytes. */
-  readonly #free: Map<number, GPUBuffer[]> = new Map();
+  readonly #free: Spare<GPUBuffer> = new Spare();
+  /** Those that nobody takes over, while recorded commands still need them. */
   #others: GPUBuffer[] = [];
   readonly #shared: WeakSet<GPUBuffer> = new WeakSet();
 
@@ -14,12 +15,14 @@ export class Retired {
     }
   }
 
-  /** Adds the buffer of a tensor. */
-  addOfTensor(buffer: GPUBuffer): void {
-    if (this.#shared.has(buffer)) return this.add(buffer);
-    const free = this.#free.get(buffer.size);
-    if (free === undefined) this.#free.set(buffer.size, [buffer]);
-    else free.push(buffer);
+  /** Whether a caller may use a buffer beyond what is recorded here. */
+  isShared(buffer: GPUBuffer): boolean {
+    return this.#shared.has(buffer);
+  }
+
+  /** Adds the buffer of a tensor, which was freed in this submission or before it began. */
+  addOfTensor(buffer: GPUBuffer, before: boolean): void {
+    this.#free.add(buffer.size, buffer, before);
   }
 
   /** Adds another buffer. */
@@ -29,14 +32,19 @@ export class Retired {
 
   /** Takes the buffer of a tensor out again: what is recorded from now on comes after all that needs it. */
   take(bytes: number): GPUBuffer | undefined {
-    return this.#free.get(bytes)?.pop();
+    return this.#free.take(bytes);
   }
 
-  /** Destroys them. */
-  destroy(): void {
-    for (const buffers of this.#free.values()) buffers.forEach((buffer) => buffer.destroy());
+  /** Ends a submission: destroys what no later one is likely to take. */
+  age(): void {
+    this.#free.age();
     this.#others.forEach((buffer) => buffer.destroy());
-    this.#free.clear();
     this.#others = [];
+  }
+
+  /** Destroys all of them. */
+  clear(): void {
+    this.#free.clear();
+    this.age();
   }
 }

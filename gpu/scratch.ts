@@ -1,12 +1,14 @@
 import type { MemoryMeter } from "./memory.ts";
 import type { TexelRun } from "./operation.ts";
 import { type TexelFormat, TEXTURE_WIDTH } from "./program.ts";
+import { Spare } from "./spare.ts";
 
 /** A buffer or texture on loan. */
 export interface Scratch {
   readonly key: string;
-  readonly bytes: number;
+  readonly size: number;
   readonly resource: GPUBuffer | GPUTexture;
+  destroy(): void;
 }
 
 /** A buffer on loan. */
@@ -21,11 +23,15 @@ export interface ScratchTexture extends Scratch {
   readonly view: GPUTextureView;
 }
 
-/** Lends memory to operators; what one gives back the next may take, until `clear()` destroys it. */
+/**
+ * Lends memory to operators; what one gives back the next may take. What waits for a later submission does
+ * not count as memory in use.
+ */
 export class ScratchPool {
   readonly #device: GPUDevice;
   readonly #meter: MemoryMeter;
-  readonly #free: Map<string, Scratch[]> = new Map();
+  readonly #free: Spare<Scratch> = new Spare();
+  readonly #counted: Set<Scratch> = new Set();
 
   /** Makes an empty pool. */
   constructor(device: GPUDevice, meter: MemoryMeter) {
@@ -36,55 +42,69 @@ export class ScratchPool {
   /** Lends a storage buffer. */
   buffer(size: number): ScratchBuffer {
     const usage = GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST;
-    const key = `buffer ${size}`;
-    return this.#take(key, size, () => ({
-      ...{ key, bytes: size },
-      resource: this.#device.createBuffer({ label: "scratch", size, usage }),
-    }));
+    return this.#take(`buffer ${size}`, (key) => {
+      const resource = this.#device.createBuffer({ label: "scratch", size, usage });
+      return { key, size, resource, destroy: () => resource.destroy() };
+    });
   }
 
   /** Lends a texture of at least so many texels. */
   texture(texels: number, format: TexelFormat): ScratchTexture {
     // llvmpipe compiles a shader anew for a height that is a power of two: no multiple of 3 is one
     const rows = 3 * Math.ceil(Math.max(1, texels) / (3 * TEXTURE_WIDTH));
-    const bytes = texelBytes(format) * TEXTURE_WIDTH * rows;
-    const usage = GPUTextureUsage.COPY_DST | GPUTextureUsage.STORAGE_BINDING;
-    const size = [TEXTURE_WIDTH, rows];
-    const key = `${format} ${rows}`;
-    return this.#take(key, bytes, () => {
-      const resource = this.#device.createTexture({ label: "scratch", size, format, usage });
-      return { key, bytes, resource, view: resource.createView() };
+    return this.#take(`${format} ${rows}`, (key) => {
+      const usage = GPUTextureUsage.COPY_DST | GPUTextureUsage.STORAGE_BINDING;
+      const extent = { width: TEXTURE_WIDTH, height: rows };
+      const resource = this.#device.createTexture({
+        label: "scratch",
+        size: extent,
+        format,
+        usage,
+      });
+      const size = texelBytes(format) * TEXTURE_WIDTH * rows;
+      return {
+        key,
+        size,
+        resource,
+        view: resource.createView(),
+        destroy: () => resource.destroy(),
+      };
     });
   }
 
   /** Takes loans back for reuse. */
   giveBack(loans: readonly Scratch[]): void {
-    for (const loan of loans) {
-      const free = this.#free.get(loan.key);
-      if (free === undefined) this.#free.set(loan.key, [loan]);
-      else free.push(loan);
-    }
+    for (const loan of loans) this.#free.add(loan.key, loan);
   }
 
   /** Leaves loans to the garbage collector: commands of the caller's may still need them. */
   abandon(loans: readonly Scratch[]): void {
-    for (const { bytes } of loans) this.#meter.remove(bytes, 0);
+    for (const loan of loans) this.#discount(loan);
+  }
+
+  /** Ends a submission: destroys what no later one is likely to borrow. */
+  age(): void {
+    for (const loan of this.#free) this.#discount(loan);
+    this.#free.age();
   }
 
   /** Destroys what nobody holds. */
   clear(): void {
-    for (const { bytes, resource } of [...this.#free.values()].flat()) {
-      resource.destroy();
-      this.#meter.remove(bytes, 0);
-    }
+    for (const loan of this.#free) this.#discount(loan);
     this.#free.clear();
   }
 
-  #take<S extends Scratch>(key: string, bytes: number, make: () => S): S {
-    const free = this.#free.get(key)?.pop();
-    if (free !== undefined) return free as S;
-    this.#meter.add(bytes, 0);
-    return make();
+  #take<S extends Scratch>(key: string, make: (key: string) => S): S {
+    const loan = this.#free.take(key) as S | undefined ?? make(key);
+    if (!this.#counted.has(loan)) {
+      this.#counted.add(loan);
+      this.#meter.add(loan.size, 0);
+    }
+    return loan;
+  }
+
+  #discount(loan: Scratch): void {
+    if (this.#counted.delete(loan)) this.#meter.remove(loan.size, 0);
   }
 }
 

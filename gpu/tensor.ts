@@ -94,9 +94,9 @@ export class Tensor<T extends DType = DType> implements Disposable {
   }
 
   /**
-   * Frees its memory once recorded work no longer needs it: destroys the buffer, or hands it to the result
-   * of a later operator at once, unless `gpu.wrap()` or `gpu.record()` used it. Wrapped buffers stay the
-   * caller's.
+   * Frees its memory once recorded work no longer needs it: hands the buffer to the result of a later
+   * operator at once, or destroys it, a small one after a few submissions, unless `gpu.wrap()` or
+   * `gpu.record()` used it. Wrapped buffers stay the caller's.
    */
   dispose(): void {
     if (this.#disposed) return;
