@@ -23,7 +23,7 @@ export function touchText(config: LoopConfig): TouchText {
     rows: /* wgsl */ `
     @unroll for (var c = 0u; c < LANES * COLS; c += ${lineOf(out)}) {
       let col = min(tile.x * LANES * COLS + c, VALUE_COLS - 1u);
-      touch(load_v(row_v(own, head), col));
+      touch(load_v(row_v(own, head), col).x);
       @unroll for (var r = 0u; r < GROUP; r++) {
         touch_out((own / SUBSTEPS * params.heads + head) * GROUP + r, col);
       }

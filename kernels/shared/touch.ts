@@ -1,4 +1,4 @@
-import { aligned, type InputSource, reader, type Rows } from "./rows.ts";
+import { aligned, type InputSource, type Rows } from "./rows.ts";
 
 /** Bytes of a cache line, of processors at least. */
 const LINE_BYTES = 64;
@@ -22,17 +22,19 @@ export function lineOf({ elem }: Rows): number {
  * fetch cache lines, where the output is touched.
  *
  * Loads that miss the caches overlap, stores hardly do. To rows a page apart, llvmpipe's take 15 cycles an
- * element, and 3 to lines that were fetched before (docs/performance.md). No compiler may know that the
- * parameter is never the largest number, else it drops the loads.
+ * element, and 3 to lines that were fetched before (docs/performance.md). It loads one element, as
+ * llvmpipe would load all four of a vec4, each lane by itself. No compiler may know that the parameter is
+ * never the largest number, else it drops the loads.
  */
 export function touchCode(out: Rows, source: InputSource): string {
   if (!touches(out, source)) return NO_TOUCH;
   const firsts = [...Array(TOUCHING).keys()].filter((c) => c % lineOf(out) === 0);
   return /* wgsl */ `
-${reader(out, "buffer").code}
 var<private> touched: f32;
-fn touch(x: vec4f) { touched += x.x; }
-fn touch_out(row: u32, c: u32) { touch(load_out(row, c)); }
+fn touch(x: f32) { touched += x; }
+fn touch_out(row: u32, c: u32) { touch(f32(out[(row - params.out_first) * ${
+    out.width / 4
+  }u + c].x)); }
 fn touch_columns(row: u32, c: u32) { ${firsts.map((x) => `touch_out(row, c + ${x}u);`).join(" ")} }
 fn keep_touched(param: u32) { if param == ~0u { store_out(0u, 0u, vec4f(touched)); } }`;
 }
