@@ -18,7 +18,7 @@ export const RANK_THREADS = 64;
 
 const PARAMS: Readonly<Record<string, ParamType>> = {
   width: "u32", // elements of a row
-  items: "u32", // invocations of a row: as many as it has elements, and indices
+  items: "u32", // invocations of a row: as many as it has elements, and indices; one at least
   least: "u32", // key that selected elements reach
   places: "u32", // indices of a row
   scoresFirst: "u32", // first element that is bound

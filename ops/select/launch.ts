@@ -84,7 +84,7 @@ function launchRanks(
 ): void {
   const { elem, width, places, least } = call.problem;
   const { scores, indices, counts, found } = boundTensors(call, rows);
-  const items = Math.max(width, places);
+  const items = Math.max(1, width, places); // the first one counts
   const [first, end] = rows.map((row) => row * items);
   launchItems(operation, call.gpu.limits, { first, end, threads: RANK_THREADS }, {
     program: programs.ranks({ elem }),

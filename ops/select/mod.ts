@@ -25,8 +25,9 @@ export interface LimitedSelection extends Selection {
  * Selects the k largest of each row, in order. −∞ and NaN are never selected.
  *
  * A workgroup selects from a row: a radix select in four passes over it, whatever k is, then a bitonic
- * sort of what was selected; of up to 64 elements, each counts those before it. The same scores give the same bits. On the device a selection feeds
- * `blockMapFromIndices()` or `gatherTokens()`; nothing comes back to the CPU.
+ * sort of what was selected; of up to 64 elements, each counts those before it. The same scores give the
+ * same bits. On the device a selection feeds `blockMapFromIndices()` or `gatherTokens()`; nothing comes
+ * back to the CPU.
  *
  * @param scores the rows, f32 or f16 `[…, n]`
  * @param k how many: m

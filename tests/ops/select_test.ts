@@ -49,6 +49,24 @@ function test(name: string, body: (gpu: Gpu, own: DisposableStack) => Promise<vo
 
 const inf = Infinity;
 
+test("selections count nothing in rows without elements", async (gpu, own) => {
+  for (const places of [0, 2]) {
+    const scores = own.use(gpu.tensor(new Float32Array(0), [3, 0]));
+    const max = places;
+    const selections = [
+      selectTopK(scores, places),
+      selectTopP(scores, 1, { max }),
+      selectTopP(scores, 0.5, { max }),
+      selectThreshold(scores, 0, { max }),
+    ];
+    for (const selection of selections) {
+      Object.values(selection).forEach((tensor) => own.use(tensor as Tensor));
+      assertEquals(await selection.indices.read(), new Int32Array(3 * places).fill(-1));
+      assertEquals(await selection.counts.read(), Int32Array.of(0, 0, 0));
+    }
+  }
+});
+
 test(
   "selectTopK() orders by score and place, and never selects -Infinity or NaN",
   async (gpu, own) => {
