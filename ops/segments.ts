@@ -110,9 +110,13 @@ function inOrder({ first, end, state }: Segment, size: number, reverse: boolean)
 
 /** The tokens of segments; one where they have none, since no binding may be empty. */
 export function hullOf(segments: readonly Segment[]): [number, number] {
-  const full = segments.filter(({ first, end }) => end > first);
-  if (full.length === 0) return [0, 1];
-  return [Math.min(...full.map(({ first }) => first)), Math.max(...full.map(({ end }) => end))];
+  let [low, high] = [Infinity, 0];
+  for (const { first, end } of segments) {
+    if (end <= first) continue;
+    low = Math.min(low, first);
+    high = Math.max(high, end);
+  }
+  return high > 0 ? [low, high] : [0, 1];
 }
 
 /** Runs of segments with at most so many tokens from the first to the last, and segments. */

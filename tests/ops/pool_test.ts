@@ -135,6 +135,20 @@ Deno.test("planPool() shares long blocks, and throws where a loop would be too l
   );
 });
 
+Deno.test({
+  name: "poolTokens() takes more blocks than a function has arguments",
+  ignore,
+  async fn() {
+    const gpu = theGpu();
+    const data = Float32Array.from({ length: 200_000 }, (_, n) => n);
+    const x = gpu.tensor(data, [1, data.length, 1, 1]);
+    const out = poolTokens(x, { block: 1, kind: "first" });
+    assertEquals((await out.read())[199_999], 199_999);
+    x.dispose();
+    out.dispose();
+  },
+});
+
 /** Tests that a call throws exactly this, and that nothing is allocated. */
 function testRefusal(
   when: string,
