@@ -58,8 +58,8 @@ interface Descent
   readonly leaves: number;
   /** The first and the last leaf that are kept around the queries, if any. */
   readonly near: readonly [number, number] | null;
-  /** The best score of a node of so many leaves; -Infinity where no query sees its first key. */
-  readonly score: (node: number, span: number) => number;
+  /** The best score of a node of so many leaves; null where no query sees its first key. */
+  readonly score: (node: number, span: number) => number | null;
 }
 
 /**
@@ -67,7 +67,8 @@ interface Descent
  *
  * The leaves are blocks of keys, a node of height n is branches^n of them in a row. The first level has
  * at most keep · branches nodes; on each level a block of queries keeps the `keep` best, max_i q_i · k
- * with what stands for the keys of a node, of equals the first, and the children of those are the next level.
+ * with what stands for the keys of a node, of equals the first, and the children of those are the next
+ * level, those of the best first. Scores of -Infinity and NaN are never kept but by sinks and a window.
  *
  * @param q The queries, `[B, T, Hq, D]`.
  * @param k The keys, `[B, S, Hkv, D]`.
@@ -112,9 +113,10 @@ export function selectTree(
     const h = Math.floor(row / blocks) % heads;
     const first = row % blocks * queryBlock;
     const end = Math.min(length, first + queryBlock);
-    const score = (node: number, span: number): number => {
+    const score = (node: number, span: number): number | null => {
       const { data, shape } = pooledBy(span);
       const own = (b * shape[1] + node) * kvHeads + Math.floor(h / (heads / kvHeads));
+      if (causal !== false && node * span * keyBlock > end - 1 + diagonal) return null;
       let best = -Infinity;
       for (let i = first; i < end; i++) {
         if (causal !== false && node * span * keyBlock > i + diagonal) continue;
@@ -122,7 +124,7 @@ export function selectTree(
         for (let d = 0; d < dim; d++) {
           s += q.data[((b * length + i) * heads + h) * dim + d] * data[own * dim + d];
         }
-        best = Math.max(best, s);
+        if (s > best) best = s; // never NaN
       }
       return best;
     };
@@ -150,7 +152,8 @@ function descend({ leaves, keep, branches, sinks, near, score }: Descent): numbe
       const [first, last] = [node * span, (node + 1) * span - 1];
       const close = near !== null && first <= near[1] && last >= near[0];
       const best = score(node, span);
-      return (first < sinks || close) && best > -Infinity ? Infinity : best;
+      if (best === null) return -Infinity;
+      return first < sinks || close ? Infinity : Math.min(best, Number.MAX_VALUE);
     });
     const kept = descending(scores).slice(0, keep).map((place) => there[place]);
     if (span === 1) return kept;

@@ -52,7 +52,8 @@ const PARAMS: Readonly<Record<string, ParamType>> = {
 
 /**
  * The scores of the nodes of a level of a tree with blocks of queries, `[rows, candidates]`: the largest
- * product of a query that sees the node's first key and what stands for its keys, −∞ where none does.
+ * product of a query that sees the node's first key and what stands for its keys, −∞ where none does, ∞
+ * where the node is kept whatever it is.
  *
  * An invocation has a node, and walks the queries of its block, a few at a time: the lanes of a subgroup
  * load them and hand them round.
@@ -98,11 +99,11 @@ fn node_of(row: u32, candidate: u32) -> i32 {
 }`;
 
 const KEPT = /* wgsl */ `
-const HIDDEN = -3.4028234e38;
 const MOST = 3.4028234e38;
 
-fn negative_infinity() -> f32 {
-  var bits = 0xff800000u;
+/// WGSL has no constants for infinities.
+fn infinity(negative: bool) -> f32 {
+  var bits = select(0x7f800000u, 0xff800000u, negative);
   return bitcast<f32>(bits);
 }
 
@@ -144,7 +145,7 @@ fn main(
   let key = i32(place * params.span * params.key_block);
   let seen_from = select(0, key - params.diagonal, params.causal == 1u);
 
-  var best = HIDDEN;
+  var best = infinity(true);
   for (var i = i_first; i <= i_last; i += QUERIES) {
     @registers var rows: array<u32, OWN>; // of q; behind the last query, the last one
     @unroll for (var n = 0u; n < OWN; n++) {
@@ -159,14 +160,15 @@ fn main(
     }
     @unroll for (var n = 0u; n < QUERIES; n++) {
       let sees = seen_from <= i32(min(i + n, i_last));
-      best = max(best, select(HIDDEN, s[n], sees));
+      if sees && s[n] > best { best = s[n]; } // never NaN
     }
   }
+  best = min(best, MOST); // behind what is kept
   let visible = there && seen_from <= i32(i_last);
-  if visible && is_kept(node, i_first, i_last) { best = MOST; }
+  if visible && is_kept(node, i_first, i_last) { best = infinity(false); }
   if candidate < params.candidates {
     let out = row * params.candidates - params.scores_first + candidate;
-    scores[out] = select(negative_infinity(), best, visible);
+    scores[out] = select(infinity(true), best, visible);
   }
 }
 `;

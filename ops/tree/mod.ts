@@ -13,9 +13,9 @@ export type { SelectTreeOptions } from "./problem.ts";
  *
  * The leaves are blocks of keys, a node of height n is branchesⁿ of them in a row. The first level has at
  * most keep · branches nodes. On each level a block of queries keeps the `keep` best nodes, max_i q_i · k
- * with what stands for the keys of a node, of equals the first; their children are the next level. What was
- * found feeds `blockMapFromIndices()`, under the mask that `causal` stands for: nothing comes back to the
- * CPU.
+ * with what stands for the keys of a node, of equals the first; their children are the next level, those
+ * of the best first. Scores of −∞ and NaN are never kept but by sinks and a window. What was found feeds
+ * `blockMapFromIndices()`, under the mask that `causal` stands for: nothing comes back to the CPU.
  *
  * Definition: Lee et al., "A Training-Free Sub-quadratic Cost Transformer Model Serving Framework with
  * Hierarchically Pruned Attention" (2024), section 3; sinks and a window are always kept there, too.
