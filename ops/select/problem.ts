@@ -38,7 +38,15 @@ export function topKProblem(scores: Tensor, k: number): { problem: SelectProblem
   const action = "select the top k";
   const { sizes, gpu } = checkScores(action, scores);
   checkPlaces(action, "k", k);
-  return { problem: { ...sizes, places: k, least: ANY, share: null }, gpu };
+  return { problem: largestOf(sizes, k), gpu };
+}
+
+/** What selects the largest of rows. */
+export function largestOf(
+  sizes: Pick<SelectProblem, "elem" | "axes" | "rows" | "width">,
+  places: number,
+): SelectProblem {
+  return { ...sizes, places, least: ANY, share: null };
 }
 
 /** Validates the arguments of selecting a share. */

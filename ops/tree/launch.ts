@@ -8,11 +8,7 @@ import { launchItems } from "../launch_items.ts";
 import { lent } from "../lent.ts";
 import { once } from "../once.ts";
 import { launchPool } from "../pool/launch.ts";
-import { planPool } from "../pool/plan.ts";
-import { poolProblem } from "../pool/problem.ts";
 import { launchSelection } from "../select/launch.ts";
-import { planSelect } from "../select/plan.ts";
-import { topKProblem } from "../select/problem.ts";
 import { tokenTextures } from "../token_textures.ts";
 import type { TreePlan } from "./plan.ts";
 import type { TreeProblem } from "./problem.ts";
@@ -51,7 +47,8 @@ interface Tree {
 
 /** Records a planned call: the nodes of all levels, then the descent of all blocks of queries. */
 export function launchTree(operation: Operation, call: TreeCall): void {
-  const { gpu, problem: { batch, heads, keep }, plan: { blocks, candidates }, tensors } = call;
+  const { gpu, problem: { batch, heads, keep }, plan, tensors } = call;
+  const { blocks, candidates, choice } = plan;
   const rows = batch * heads * blocks;
   using own = new DisposableStack();
   const { q, levels } = launchLevels(operation, call, own);
@@ -61,8 +58,6 @@ export function launchTree(operation: Operation, call: TreeCall): void {
   const chosen = lend([rows, keep], "i32");
   const found = lend([rows], "i32");
   const spare = [lend([rows, keep], "i32"), lend([rows, keep], "i32")];
-  const choice = topKProblem(scores, keep).problem;
-  const plan = planSelect(choice, gpu.limits);
   let kept: Tensor<"i32"> | null = null;
   levels.forEach((level, n) => {
     const nodes = n === levels.length - 1 ? tensors.indices : spare[n % 2];
@@ -70,7 +65,7 @@ export function launchTree(operation: Operation, call: TreeCall): void {
     // the first level's candidates are its nodes
     const indices = kept === null ? nodes : chosen;
     const selected = { scores, indices, counts: tensors.counts, found };
-    launchSelection(operation, { gpu, problem: choice, plan, tensors: selected });
+    launchSelection(operation, { gpu, ...choice, tensors: selected });
     if (kept !== null) launchNodes(operation, call, { kept, chosen, nodes });
     kept = nodes;
   });
@@ -79,15 +74,14 @@ export function launchTree(operation: Operation, call: TreeCall): void {
 /** Records what stands for the keys of all nodes, in tensors that `own` takes out of the books. */
 function launchLevels(
   operation: Operation,
-  { gpu, problem, tensors: { q, k } }: TreeCall,
+  { gpu, problem, plan: { pools }, tensors: { q, k } }: TreeCall,
   own: DisposableStack,
 ): Tree {
-  const { batch, kvLen, kvHeads, dim, keyBlock, representative: kind, spans } = problem;
-  const pooled = spans.map((span) => {
-    const pool = poolProblem(k, { block: keyBlock * span, kind }).problem;
+  const { batch, kvLen, kvHeads, dim, keyBlock } = problem;
+  const pooled = problem.levels.map(({ span, pool }, n) => {
     const shape = [batch, Math.ceil(kvLen / (keyBlock * span)), kvHeads, dim];
     const out = own.use(lent(operation, gpu, shape, problem.elem));
-    launchPool(operation, gpu, { problem: pool, plan: planPool(pool, gpu.limits) }, { x: k, out });
+    launchPool(operation, gpu, { problem: pool, plan: pools[n] }, { x: k, out });
     return out;
   });
   const read = pooled.map((tensor, n) => [`level${n}`, { tensor, width: dim }] as const);
@@ -95,7 +89,7 @@ function launchLevels(
     q: { tensor: q, width: dim },
     ...Object.fromEntries(read),
   });
-  const levels = spans.map((span, n) => ({
+  const levels = problem.levels.map(({ span }, n) => ({
     ...{ span, nodes: pooled[n], texture: textures[`level${n}`] },
   }));
   return { levels, q: textures.q };

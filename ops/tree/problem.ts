@@ -4,6 +4,7 @@ import { checkOptionNames } from "../../gpu/options.ts";
 import type { Tensor } from "../../gpu/tensor.ts";
 import type { PoolKind } from "../../kernels/pool/config.ts";
 import { oneOf } from "../options.ts";
+import { type PoolProblem, poolProblem } from "../pool/problem.ts";
 import { checkDType, checkRank, checkShape, checkTensors } from "../tensors.ts";
 
 /** Options of {@linkcode selectTree}. */
@@ -77,8 +78,16 @@ export interface TreeProblem {
   readonly sinks: number;
   /** Blocks before those of the queries, or −1 where not even those are kept. */
   readonly near: number;
-  /** Leaves of a node, level by level; 1 at the last. */
-  readonly spans: readonly number[];
+  /** From the first level down to the leaves. */
+  readonly levels: readonly TreeLevel[];
+}
+
+/** A level of the tree. */
+export interface TreeLevel {
+  /** Leaves of a node. */
+  readonly span: number;
+  /** What makes its nodes of the keys. */
+  readonly pool: PoolProblem;
 }
 
 const ACTION = "select by a tree";
@@ -112,14 +121,31 @@ export function treeProblem(
     );
   }
   const sizes = { elem, batch, heads, kvHeads, dim, qLen, kvLen };
-  return { problem: { ...sizes, ...treeOf(options, sizes) }, gpu };
+  const tree = treeOf(options, sizes);
+  return { problem: { ...sizes, ...tree, levels: levelsOf(k, tree) }, gpu };
 }
 
-/** The options of a tree, all of them, and its levels. */
+/** The levels of a tree over keys: the first one has no more nodes than may be scored. */
+function levelsOf(
+  k: Tensor,
+  { keep, branches, keyBlock, representative: kind }: Pick<
+    TreeProblem,
+    "keep" | "branches" | "keyBlock" | "representative"
+  >,
+): TreeLevel[] {
+  const leaves = Math.ceil(k.shape[1] / keyBlock);
+  const spans = [1];
+  while (keep * branches * spans[0] < leaves) spans.unshift(spans[0] * branches);
+  return spans.map((span) => {
+    return { span, pool: poolProblem(k, { block: keyBlock * span, kind }).problem };
+  });
+}
+
+/** The options of a tree, all of them. */
 function treeOf(
   options: SelectTreeOptions,
   { qLen, kvLen }: Pick<TreeProblem, "qLen" | "kvLen">,
-): Omit<TreeProblem, "elem" | "batch" | "heads" | "kvHeads" | "dim" | "qLen" | "kvLen"> {
+): Omit<TreeProblem, "elem" | "batch" | "heads" | "kvHeads" | "dim" | "qLen" | "kvLen" | "levels"> {
   const { keep, queryBlock = 64, keyBlock = 64, branches = 2, sinks = 0, window } = options;
   const { representative = "first", causal = false } = options;
   for (const [name, count] of Object.entries({ keep, queryBlock, keyBlock })) {
@@ -131,20 +157,19 @@ function treeOf(
   oneOf(ACTION, "representative", representative, REPRESENTATIVES);
   oneOf(ACTION, "causal", causal, [true, false, "top-left"]);
   const leaves = Math.ceil(kvLen / keyBlock);
-  checkKept({ keep, sinks, window, own: ownLeaves(queryBlock, keyBlock), leaves });
-  const spans = [1];
-  while (keep * branches * spans[0] < leaves) spans.unshift(spans[0] * branches);
+  const own = ownLeaves(Math.min(queryBlock, qLen), keyBlock);
+  checkKept({ keep, sinks, window, own, leaves });
   return {
-    ...{ queryBlock, keyBlock, keep, branches, representative, sinks, spans },
+    ...{ queryBlock, keyBlock, keep, branches, representative, sinks },
     causal: causal !== false,
     diagonal: causal === "top-left" ? 0 : kvLen - qLen,
     near: window ?? -1,
   };
 }
 
-/** Most blocks of keys that a block of queries stands at. */
-function ownLeaves(queryBlock: number, keyBlock: number): number {
-  return Math.ceil((queryBlock - 1) / keyBlock) + 1;
+/** Most blocks of keys that so many queries stand at. */
+function ownLeaves(queries: number, keyBlock: number): number {
+  return Math.ceil((queries - 1) / keyBlock) + 1;
 }
 
 /** Checks that what is always kept leaves nothing out. */

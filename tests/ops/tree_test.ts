@@ -12,6 +12,7 @@ import { planTree } from "../../ops/tree/plan.ts";
 import { treeProblem } from "../../ops/tree/problem.ts";
 import * as reference from "../../reference/mod.ts";
 import { adapter } from "../adapter.ts";
+import { planLimits } from "./plan_device.ts";
 
 const ignore = adapter === null;
 const shared = adapter === null ? null : await requestGpu({ poison: true });
@@ -101,6 +102,42 @@ Deno.test({
 });
 
 Deno.test({
+  name: "selectTree() keeps no score of -Infinity or NaN but sinks and a window, ahead of Infinity",
+  ignore,
+  async fn() {
+    const q: HostTensor = { data: Float32Array.of(1, 1), shape: [1, 2, 1, 1] };
+    const scores = [-Infinity, 2, NaN, Infinity, 3, -Infinity, Infinity, NaN];
+    const k: HostTensor = { data: Float32Array.from(scores), shape: [1, 8, 1, 1] };
+    const options = { queryBlock: 2, keyBlock: 1, branches: 8 };
+    const [queries, keys] = [q, k].map(({ data, shape }) => theGpu().tensor(data, shape));
+    const cases: readonly (readonly [SelectTreeOptions, number[]])[] = [
+      [{ ...options, keep: 5 }, [3, 6, 4, 1, -1]],
+      [{ ...options, keep: 4, sinks: 1, window: 0 }, [0, 6, 7, 3]],
+    ];
+    for (const [selected, expected] of cases) {
+      const { indices, counts } = selectTree(queries, keys, selected);
+      assertEquals([...await indices.read()], expected);
+      indices.dispose();
+      counts.dispose();
+      assertEquals([...reference.selectTree(q, k, selected).indices.data], expected);
+    }
+    queries.dispose();
+    keys.dispose();
+  },
+});
+
+Deno.test({
+  name: "selectTree() asks no more of a few queries than they need",
+  ignore,
+  async fn() {
+    const inputs = [integers("f32", [1, 1, 2, 8]), integers("f32", [1, 200, 2, 8])];
+
+    await assertSelection(theGpu(), inputs, { keep: 1, window: 0 }); // queries of two blocks of keys
+    await assertSelection(theGpu(), inputs, { keep: 2, queryBlock: 2 ** 30 });
+  },
+});
+
+Deno.test({
   name: "selectTree() may be recorded into an encoder that runs later",
   ignore,
   async fn() {
@@ -172,5 +209,42 @@ Deno.test({
     }
     const half = own.use(gpu.tensor(new Float16Array(300 * 4), [1, 300, 1, 4]));
     assertThrows(() => selectTree(q, half, { keep: 1 }), TypeError, "k must be f32: k is f16");
+  },
+});
+
+Deno.test({
+  name: "selectTree() throws before it makes a tensor where a node has too many keys",
+  ignore,
+  async fn() {
+    using gpu = await requestGpu({ limits: { maxStorageBufferBindingSize: 4096 } });
+    const [q, k] = [1, 500].map((length) =>
+      gpu.tensor(new Float32Array(length * 8), [1, length, 1, 8])
+    );
+    const before = gpu.memory();
+
+    const call = () => selectTree(q, k, { keep: 1, keyBlock: 250 });
+    assertThrows(call, RangeError, "Cannot plan pooling as a block must have at most");
+
+    assertEquals(gpu.memory(), before);
+  },
+});
+
+Deno.test({
+  name: "planTree() throws where a level has more nodes than a grid",
+  ignore,
+  fn() {
+    using own = new DisposableStack();
+    const [q, k] = [1, 300].map((length) =>
+      own.use(theGpu().tensor(new Float32Array(length), [1, length, 1, 1]))
+    );
+    const { problem } = treeProblem(q, k, { keep: 3, keyBlock: 1, branches: 100 });
+    const limits = planLimits({ maxComputeWorkgroupsPerDimension: 9 });
+
+    const error = assertThrows(() => planTree(problem, limits), RangeError);
+
+    assertEquals(
+      error.message,
+      "Cannot plan a selection by a tree as a block of queries must score at most 288 nodes of a level: it has 300",
+    );
   },
 });
