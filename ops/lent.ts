@@ -1,7 +1,7 @@
 import type { Gpu } from "../gpu/device.ts";
 import { type DType, elementBytes, volume } from "../gpu/dtype.ts";
 import type { Operation } from "../gpu/recorder.ts";
-import type { Tensor } from "../gpu/tensor.ts";
+import { Tensor } from "../gpu/tensor.ts";
 
 /**
  * A tensor in scratch memory, which other operators may reuse after this one.
@@ -16,5 +16,7 @@ export function lent<T extends DType>(
   dtype: T,
 ): Tensor<T> {
   const bytes = volume(shape) * elementBytes(dtype);
-  return gpu.wrap(operation.scratch(4 * Math.ceil(bytes / 4) + 16).buffer, shape, dtype);
+  const { buffer } = operation.scratch(4 * Math.ceil(bytes / 4) + 16);
+  // gpu.wrap() would refuse what stands in for scratch while calls are prepared
+  return new Tensor(gpu, buffer, shape, dtype, false);
 }

@@ -4,7 +4,10 @@ import {
   DeviceError,
   type Gpu,
   hgrn,
+  mergeAttention,
+  mlstm,
   requestGpu,
+  selectTree,
   ShaderError,
   simpleGla,
   softmaxScan,
@@ -250,6 +253,29 @@ Deno.test({
     await gpu.prepare([() => hgrn(row(), row()), () => softmaxScan(scores(), values())]);
 
     assert(runtimeOf(gpu).pipelines.size >= 2);
+  },
+});
+
+Deno.test({
+  name: "prepare() takes operators that compute in tensors of scratch",
+  ignore,
+  async fn() {
+    using gpu = await requestGpu();
+    const heads = (): Tensor<"f32"> => gpu.empty([1, 100, 2, 16], "f32");
+    const rows = (): Tensor<"f32"> => gpu.empty([1, 100, 2], "f32");
+    const parts = Array.from({ length: 20 }, () => ({ out: heads(), lse: rows() }));
+    const work = [
+      () => selectTree(heads(), heads(), { keep: 2, keyBlock: 4 }),
+      () => mlstm(heads(), heads(), heads(), rows(), rows()),
+      () => mergeAttention(parts),
+    ];
+
+    await gpu.prepare(work);
+
+    const { size } = runtimeOf(gpu).pipelines;
+    gpu.scope(() => work.forEach((call) => call()));
+    await gpu.submit();
+    assertEquals(runtimeOf(gpu).pipelines.size, size);
   },
 });
 
