@@ -10,7 +10,7 @@ import type { TexelFormat } from "./program.ts";
 import type { Tape } from "./tape.ts";
 import { Retired } from "./retired.ts";
 import { fillTexture, ScratchPool } from "./scratch.ts";
-import type { Target } from "./target.ts";
+import { newTarget, type Target } from "./target.ts";
 import { vastParams } from "./vast.ts";
 
 export type { BufferRange, Launch, Operation } from "./operation.ts";
@@ -86,8 +86,9 @@ export class Recorder implements Operation {
     this.tape?.launch(launch);
     if (this.#target?.foreign) this.retired.share(...Object.values(resources));
     const pipeline = this.#pipelines.get(program, (error) => this.failures.keep(error));
-    if (!this.#launched.has(pipeline)) {
-      this.#launched.add(pipeline);
+    const { launched } = this.#current();
+    if (!this.#launched.has(pipeline) && !launched.has(pipeline)) {
+      launched.add(pipeline);
       this.#dispatch(pipeline, { ...launch, params: vastParams(program), grid: [0, 1, 1] });
     }
     this.#dispatch(pipeline, launch);
@@ -174,7 +175,7 @@ export class Recorder implements Operation {
     this.submit();
     const outer = this.#target;
     if (outer !== null) this.copies();
-    this.#target = { encoder, pass: null, foreign: true };
+    this.#target = newTarget(encoder, null);
     try {
       return record();
     } finally {
@@ -253,7 +254,7 @@ export class Recorder implements Operation {
   }
 
   #current(): Target {
-    this.#target ??= { encoder: this.#device.createCommandEncoder(), pass: null, foreign: false };
+    this.#target ??= newTarget(this.#device.createCommandEncoder(), this.#launched);
     return this.#target;
   }
 

@@ -14,6 +14,7 @@ import {
   type Tensor,
 } from "../../mod.ts";
 import { record, runtimeOf } from "../../gpu/runtime.ts";
+import { vastParams } from "../../gpu/vast.ts";
 import { adapter } from "../adapter.ts";
 import { program } from "./one_number.ts";
 
@@ -291,4 +292,32 @@ Deno.test({
 
     assertEquals(await out.read(), Uint32Array.of(7));
   },
+});
+
+Deno.test({
+  name: "a first launch into an encoder that nobody submits does not count",
+  ignore,
+  async fn() {
+    using gpu = await requestGpu();
+    const out = gpu.empty([1], "u32");
+    const recorded = (): Promise<void> => {
+      gpu.record(gpu.device.createCommandEncoder(), () => [1, 2].forEach(() => launch(out)));
+      return Promise.resolve();
+    };
+
+    assertEquals(await dispatches(recorded), [[0, 1, 1], [1, 1, 1], [1, 1, 1]]);
+    assertEquals(await dispatches(() => Promise.resolve(launch(out))), [[0, 1, 1], [1, 1, 1]]);
+    assertEquals(await dispatches(recorded), [[1, 1, 1], [1, 1, 1]]);
+  },
+});
+
+Deno.test("vastParams() unrolls no loop and divides by no power of two", () => {
+  const params = { length: "u32", scale: "f32", from: "i32" } as const;
+  const { scale, ...counts } = vastParams({ ...SEVEN, params });
+
+  assertEquals(scale, 1);
+  for (const count of Object.values(counts)) {
+    assert(count > 65_536 && count < 2 ** 31 && !Number.isInteger(Math.log2(count)), `${count}`);
+  }
+  assert(counts.length !== counts.from);
 });
