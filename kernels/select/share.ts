@@ -1,9 +1,17 @@
+/** What keys add to the sum of a row. */
+export const MASS = /* wgsl */ `
+const SLACK = 1.0 - 1e-6; // what rounding may take from sums
+
+/// What a key adds to a sum.
+fn mass_of(key: u32) -> f32 {
+  return select(0.0, bitcast<f32>(key & 0x7fffffffu), key > ZERO);
+}`;
+
 /**
  * Counts the largest of a row that have a share of its sum. Each invocation sums its elements by the
  * next three bits of their keys; sums are added in the order of the invocations, so they repeat.
  */
-export const SHARE = /* wgsl */ `
-const SLACK = 1.0 - 1e-6; // what rounding may take from sums
+export const SHARE: string = /* wgsl */ `${MASS}
 const DIGITS = 11u; // of three bits; the first has two
 
 struct Mass {
@@ -14,11 +22,6 @@ struct Mass {
 }
 var<workgroup> mass: Mass;
 var<workgroup> counts_of_row: array<atomic<u32>, 2>; // larger than the last selected, and equal
-
-/// What a key adds to a sum.
-fn mass_of(key: u32) -> f32 {
-  return select(0.0, bitcast<f32>(key & 0x7fffffffu), key > ZERO);
-}
 
 /// Adds the eight sums of all invocations, two in each word pair.
 fn add_masses(thread: u32) {

@@ -8,7 +8,7 @@ import { type Bound, boundRows } from "../attention/bind.ts";
 import { launchItems } from "../launch_items.ts";
 import { once } from "../once.ts";
 import { planSelect, type SelectPlan } from "./plan.ts";
-import type { SelectProblem } from "./problem.ts";
+import { POSITIVE, type SelectProblem } from "./problem.ts";
 import { powerOfTwo, sortRows, writePlaces } from "./sort.ts";
 
 const programs = { rows: once(selectRows), ranks: once(selectRanks) };
@@ -82,18 +82,19 @@ function launchRanks(
   call: SelectCall,
   rows: readonly [number, number],
 ): void {
-  const { elem, width, places, least } = call.problem;
+  const { elem, width, places, share } = call.problem;
+  const least = share === null ? call.problem.least : POSITIVE; // what adds nothing is not needed
   const { scores, indices, counts, found } = boundTensors(call, rows);
   const items = Math.max(1, width, places); // the first one counts
   const [first, end] = rows.map((row) => row * items);
   launchItems(operation, call.gpu.limits, { first, end, threads: RANK_THREADS }, {
-    program: programs.ranks({ elem }),
+    program: programs.ranks({ elem, share: share !== null }),
     resources: {
       ...{ scores: scores.resource, indices: indices.resource },
       ...{ counts: counts.resource, found: found.resource },
     },
     params: {
-      ...{ width, items, least, places, scoresFirst: scores.first },
+      ...{ width, items, least, share: share ?? 0, places, scoresFirst: scores.first },
       ...{ indicesFirst: indices.first, countsFirst: counts.first },
     },
   });

@@ -66,6 +66,6 @@ export function planSelect(problem: SelectProblem, limits: GpuLimits): SelectPla
   checkSortable("plan a selection", pairs, limits);
   const held = Math.max(sorted ? pairs : 0, share === null ? 0 : 4 * threads);
   const tile = TILES.find((size) => size >= held) ?? SORT_TILE;
-  const ranked = share === null && Math.max(width, places) <= SHORT;
+  const ranked = Math.max(width, places) <= SHORT;
   return { ranked, threads, tile, sorted, pairs, rows: most };
 }

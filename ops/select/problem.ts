@@ -30,8 +30,11 @@ export interface SelectProblem {
   readonly share: number | null;
 }
 
-/** The key of the smallest score that may be selected, and of the smallest that is more than 0. */
-const [ANY, POSITIVE] = [1, 0x80000001];
+/** The key of the smallest score that may be selected. */
+const ANY = 1;
+
+/** The key of the smallest score that is more than 0. */
+export const POSITIVE = 0x80000001;
 
 /** Validates the arguments of selecting the k largest. */
 export function topKProblem(scores: Tensor, k: number): { problem: SelectProblem; gpu: Gpu } {
