@@ -509,7 +509,7 @@ testCuts(
 );
 testCuts(
   "in the best schedule of the adapter with short loops",
-  { maxComputeWorkgroupsPerDimension: 20, maxLoopIterations: 100 },
-  { schedule: BEST, layout: [30, 12], batch: 2, pattern: { windowSize: [29, 7] } },
+  { maxComputeWorkgroupsPerDimension: 7, maxLoopIterations: 30 },
+  { schedule: BEST, layout: [40, 16], batch: 2, pattern: { windowSize: [39, 15] } },
   ({ rounds, parts }) => parts > 1 && rounds > 1,
 );
