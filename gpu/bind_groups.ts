@@ -1,6 +1,7 @@
 import type { Launch } from "./operation.ts";
 import type { Pipeline } from "./pipeline.ts";
 import { paramBytes, type Program, writeParams } from "./program.ts";
+import { PATIENCE } from "./spare.ts";
 
 /** Where a parameter block is. */
 export interface Block {
@@ -37,9 +38,6 @@ interface Known {
   readonly group: GPUBindGroup;
   used: number;
 }
-
-/** Submissions after which a bind group that none of them used is forgotten. */
-const PATIENCE = 4;
 
 /** Bind groups: launches that bind the same memory share one, for they are dear. */
 export class BindGroups {

@@ -12,8 +12,8 @@ interface Idle<T> {
   readonly since: number;
 }
 
-/** Submissions for which a free piece waits for its next use. */
-const PATIENCE = 4;
+/** Submissions for which a free piece, and what binds it, waits for its next use. */
+export const PATIENCE = 4;
 
 /** Most bytes of a piece that waits, and of all that do. */
 const [PIECE, ALL] = [2 ** 22, 2 ** 26];

@@ -2,6 +2,7 @@ import type { Binding, ParamType } from "../../gpu/program.ts";
 import type { Elem } from "../shared/rows.ts";
 import type { AttentionConfig } from "./config.ts";
 import { HOOK_FUNCTIONS } from "../hooks/functions.ts";
+import { FLOORED } from "../scan/floor.ts";
 import { hooksCode } from "./hooks.ts";
 import { FINISH, weightCode } from "./weights.ts";
 
@@ -91,21 +92,15 @@ fn out_row(part: u32, b: u32, t: u32, h: u32) -> u32 {
 }
 `;
 
-const COMMON = /* wgsl */ `
+const COMMON: string = /* wgsl */ `
 const LOG2E = 1.4426950408889634;
 const LN2 = 0.6931471805599453;
-const MASKED = -2e30;
-const FLOOR = -1e30;
+${FLOORED}
 
 /// tanh by exp2: exact at both ends, where built-ins of some drivers overflow.
 fn tanh_of(x: f32) -> f32 {
   let e = exp2(-2.0 * LOG2E * abs(x));
   return sign(x) * (1.0 - e) / (1.0 + e);
-}
-
-fn negative_infinity() -> f32 {
-  var bits = 0xff800000u;
-  return bitcast<f32>(bits);
 }
 `;
 

@@ -5,6 +5,7 @@ import {
   type ParamType,
   type Program,
 } from "../../gpu/program.ts";
+import { FLOORED } from "../scan/floor.ts";
 import { type Elem, type InputSource, reader } from "../shared/rows.ts";
 import { unroll } from "../unroll.ts";
 
@@ -98,14 +99,8 @@ fn node_of(row: u32, candidate: u32) -> i32 {
   return select(-1, parent * i32(params.branches) + i32(place % params.branches), parent >= 0);
 }`;
 
-const KEPT = /* wgsl */ `
+const KEPT: string = /* wgsl */ `${FLOORED}
 const MOST = 3.4028234e38;
-
-/// WGSL has no constants for infinities.
-fn infinity(negative: bool) -> f32 {
-  var bits = select(0x7f800000u, 0xff800000u, negative);
-  return bitcast<f32>(bits);
-}
 
 /// Whether a node has leaves that are kept whatever they score: sinks, and those near the queries.
 fn is_kept(node: i32, i_first: u32, i_last: u32) -> bool {
@@ -145,7 +140,7 @@ fn main(
   let key = i32(place * params.span * params.key_block);
   let seen_from = select(0, key - params.diagonal, params.causal == 1u);
 
-  var best = infinity(true);
+  var best = negative_infinity();
   for (var i = i_first; i <= i_last; i += QUERIES) {
     @registers var rows: array<u32, OWN>; // of q; behind the last query, the last one
     @unroll for (var n = 0u; n < OWN; n++) {
@@ -165,10 +160,10 @@ fn main(
   }
   best = min(best, MOST); // behind what is kept
   let visible = there && seen_from <= i32(i_last);
-  if visible && is_kept(node, i_first, i_last) { best = infinity(false); }
+  if visible && is_kept(node, i_first, i_last) { best = -negative_infinity(); }
   if candidate < params.candidates {
     let out = row * params.candidates - params.scores_first + candidate;
-    scores[out] = select(infinity(true), best, visible);
+    scores[out] = select(negative_infinity(), best, visible);
   }
 }
 `;

@@ -89,13 +89,16 @@ export function boundInputs(slice: Slice, call: AttentionCall): BoundInputs {
       additionalValues: boundRows(additional.values, extra, problem.valueDim, call),
     }),
   };
+  const { resources, params } = bindsOf(bound);
+  return { resources, params: { ...NO_FIRST_ROWS, ...params } };
+}
+
+/** What a launch binds of tensors, by name, and the parameters that number their first rows. */
+export function bindsOf(bound: Readonly<Record<string, Bound>>): BoundInputs {
   const named = Object.entries(bound);
   return {
     resources: Object.fromEntries(named.map(([name, { resource }]) => [name, resource])),
-    params: {
-      ...NO_FIRST_ROWS,
-      ...Object.fromEntries(named.map(([name, { first }]) => [`${name}First`, first])),
-    },
+    params: Object.fromEntries(named.map(([name, { first }]) => [`${name}First`, first])),
   };
 }
 

@@ -7,6 +7,7 @@ import { type CentroidScoresConfig, SCORED_TOKENS } from "../../kernels/centroid
 import { laneScores, SCORE_THREADS } from "../../kernels/centroids/lanes.ts";
 import { centroidScores } from "../../kernels/centroids/scores.ts";
 import { boundRows } from "../attention/bind.ts";
+import { lanesOf } from "../lanes.ts";
 import { once } from "../once.ts";
 import { rowsOfBinding } from "../rows_of_binding.ts";
 import { tokenTextures } from "../token_textures.ts";
@@ -116,8 +117,7 @@ export function launchScores(
   const centers = boundRows(centroids, rows, dim, alignment);
   const tile = TILES.find((size) => size >= count) ?? 32;
   const config = { elem, centroidElem, dim, metric, tile };
-  const size = gpu.features.subgroups?.size ?? 1;
-  const lanes = size <= SCORE_THREADS ? size : 1;
+  const lanes = lanesOf(gpu.features, SCORE_THREADS);
   operation.launch({
     program: textures.x ? programs.lanes({ ...config, lanes }) : programs.tiles(config),
     resources: { x: x.resource, centers: centers.resource, scores, ...textures },

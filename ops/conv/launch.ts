@@ -1,7 +1,7 @@
 import type { Operation } from "../../gpu/recorder.ts";
 import type { Tensor } from "../../gpu/tensor.ts";
 import { causalConv, CONV_THREADS } from "../../kernels/conv/causal.ts";
-import { type Bound, boundRows } from "../attention/bind.ts";
+import { bindsOf, type Bound, boundRows } from "../attention/bind.ts";
 import type { PlanDevice } from "../attention/schedule.ts";
 import { launchItems } from "../launch_items.ts";
 import { once } from "../once.ts";
@@ -39,14 +39,12 @@ export function launchConv(operation: Operation, call: ConvLaunch): void {
   const runs = operation.table(Uint32Array.from(words));
   const items = Math.ceil(channels / 4);
   for (const [first, end] of plan.groups) {
-    const bound = boundTo(call, first, end);
-    const resources = Object.entries(bound).map(([name, { resource }]) => [name, resource]);
-    const params = Object.entries(bound).map(([name, { first }]) => [`${name}First`, first]);
+    const { resources, params } = bindsOf(boundTo(call, first, end));
     const channels4 = { first: first * items, end: end * items, threads: CONV_THREADS };
     launchItems(operation, device.limits, channels4, {
       program,
-      resources: { runs, ...Object.fromEntries(resources), ...textures },
-      params: Object.fromEntries(params),
+      resources: { runs, ...resources, ...textures },
+      params,
     });
   }
 }

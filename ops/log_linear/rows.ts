@@ -2,7 +2,7 @@ import type { Program } from "../../gpu/program.ts";
 import type { Operation } from "../../gpu/recorder.ts";
 import type { Tensor } from "../../gpu/tensor.ts";
 import { inputWidth } from "../../kernels/log_linear/inputs.ts";
-import { type Bound, boundRows, type Resources } from "../attention/bind.ts";
+import { bindsOf, type Bound, boundRows, type Resources } from "../attention/bind.ts";
 import type { PlanDevice } from "../attention/schedule.ts";
 import { groupsOf, hullOf, type Segment } from "../segments.ts";
 import { type LogLinearPlan, type Piece, tokensOfBinding } from "./plan.ts";
@@ -67,18 +67,18 @@ export function launchRows(
   const tokens = Math.floor(tokensOfBinding(problem, limits));
   const most = { tokens, segments: limits.maxComputeWorkgroupsPerDimension };
   for (const [first, end] of groupsOf(reaches, most)) {
-    const bound = Object.entries(boundTo(call, program, hullOf(reaches.slice(first, end))));
+    const binds = bindsOf(boundTo(call, program, hullOf(reaches.slice(first, end))));
     operation.launch({
       program,
       resources: {
         pieces,
         ...(initial && { counts: { buffer: initial.t } }),
-        ...Object.fromEntries(bound.map(([name, { resource }]) => [name, resource])),
+        ...binds.resources,
         ...resources,
       },
       params: {
         ...{ piece0: first, qHeads, kHeads, heads, scale, ...params },
-        ...Object.fromEntries(bound.map(([name, { first }]) => [`${name}First`, first])),
+        ...binds.params,
       },
       grid: [...grid, end - first],
     });

@@ -9,7 +9,7 @@ import {
   type UnfusedConfig,
   valuesProgram,
 } from "../../kernels/neighborhood/unfused.ts";
-import { type Bound, boundRows, queryRows, texture } from "../attention/bind.ts";
+import { bindsOf, type Bound, boundRows, queryRows, texture } from "../attention/bind.ts";
 import { cut } from "../attention/plan.ts";
 import type { PlanDevice } from "../attention/schedule.ts";
 import { length, type Range, type Slice, type TokenPlan } from "../attention/tokens.ts";
@@ -139,11 +139,10 @@ export function launchUnfused(
         weights: boundRows(tensors.weights, elements, 1, call),
         out: boundRows(tensors.out, [row0, end], headDim, call),
       };
-    const named = Object.entries(bound);
-    const resources = Object.fromEntries(named.map(([name, { resource }]) => [name, resource]));
+    const { resources, params: firsts } = bindsOf(bound);
     const params = {
       ...NO_FIRST,
-      ...Object.fromEntries(named.map(([name, { first }]) => [`${name}First`, first])),
+      ...firsts,
       ...tokens.params(slice),
       ...{ qLen, kvLen, heads, kvHeads },
       group: heads / kvHeads,

@@ -3,7 +3,7 @@ import type { BufferRange, Operation } from "../../gpu/recorder.ts";
 import type { Tensor } from "../../gpu/tensor.ts";
 import { POOL_THREADS, readsAll } from "../../kernels/pool/config.ts";
 import { poolBlocks } from "../../kernels/pool/tokens.ts";
-import { boundRows } from "../attention/bind.ts";
+import { bindsOf, boundRows } from "../attention/bind.ts";
 import { launchItems } from "../launch_items.ts";
 import { once } from "../once.ts";
 import { hullOf, tableOf } from "../segments.ts";
@@ -60,7 +60,7 @@ function launchGroup(
   const [from, to] = hullOf(problem.blocks.slice(first, end));
   const alignment = { alignment: limits.minStorageBufferOffsetAlignment };
   const tokens = [from * heads, to * heads] as const;
-  const bound = Object.entries({
+  const binds = bindsOf({
     x: boundRows(x, tokens, dim, alignment),
     ...(weights && { weights: boundRows(weights, tokens, 1, alignment) }),
     out: boundRows(out, [first * heads, end * heads], dim, alignment),
@@ -74,12 +74,9 @@ function launchGroup(
     }),
     resources: {
       blocks: table,
-      ...Object.fromEntries(bound.map(([name, { resource }]) => [name, resource])),
+      ...binds.resources,
       ...textures,
     },
-    params: {
-      heads,
-      ...Object.fromEntries(bound.map(([name, { first }]) => [`${name}First`, first])),
-    },
+    params: { heads, ...binds.params },
   });
 }

@@ -13,6 +13,7 @@ import { HEDGEHOG_LANES, hedgehogByLanes } from "../../kernels/recurrence/hedgeh
 import { aligned } from "../../kernels/shared/rows.ts";
 import { boundRows } from "../attention/bind.ts";
 import { checkElem } from "../attention/sizes.ts";
+import { lanesOf } from "../lanes.ts";
 import { lent } from "../lent.ts";
 import { once } from "../once.ts";
 import { checkDims, checkDType, checkShared, checkTensors } from "../tensors.ts";
@@ -146,8 +147,7 @@ function launchSide<T extends "f32" | "f16">(
   const matrixRows = [matrix0 * outputs, (matrix0 + matrices) * outputs] as const;
   const bound = weights && boundRows(weights, matrixRows, weights.shape.at(-1) ?? 0, alignment);
   const textures = sideTextures(operation, gpu, config, { x, weights });
-  const size = gpu.features.subgroups?.size ?? 1;
-  const lanes = size <= HEDGEHOG_LANES ? size : 1;
+  const lanes = lanesOf(gpu.features, HEDGEHOG_LANES);
   const [program, tokens] = textures.x
     ? [programs.lanes({ ...config, lanes }), HEDGEHOG_LANES]
     : [programs.rows(config), HEDGEHOG_TOKENS];

@@ -18,7 +18,7 @@ import { recurrenceStep } from "../../kernels/recurrence/step.ts";
 import type { LoopPass } from "../../kernels/recurrence/pass.ts";
 import { seriesTile } from "../../kernels/recurrence/series.ts";
 import { aligned } from "../../kernels/shared/rows.ts";
-import { type Bound, boundRows, texture } from "../attention/bind.ts";
+import { bindsOf, type Bound, boundRows, texture } from "../attention/bind.ts";
 import { once } from "../once.ts";
 import { groupsOf, hullOf, type Segment, tableOf } from "../segments.ts";
 import { type RecurrencePlan, tokensOfBinding } from "./plan.ts";
@@ -87,13 +87,13 @@ export function launchPass(
         ? boundRows(tensor, range, inputWidth(name, problem), alignment)
         : { resource: tensor, first: 0 };
     }
-    const named = Object.entries(bound);
+    const binds = bindsOf(bound);
     operation.launch({
       program,
       resources: {
         segments: table,
         ...Object.fromEntries(Object.entries(textures).filter(([name]) => names.has(name))),
-        ...Object.fromEntries(named.map(([name, { resource }]) => [name, resource])),
+        ...binds.resources,
         ...states,
       },
       params: {
@@ -107,7 +107,7 @@ export function launchPass(
         stepMin: problem.stepLimits[0],
         stepMax: problem.stepLimits[1],
         ...inputParams(problem),
-        ...Object.fromEntries(named.map(([name, { first }]) => [`${name}First`, first])),
+        ...binds.params,
       },
       grid: [Math.ceil(problem.valueDim / columns), problem.heads, end - first],
     });

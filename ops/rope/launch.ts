@@ -4,7 +4,7 @@ import type { BufferRange, Operation } from "../../gpu/recorder.ts";
 import type { Tensor } from "../../gpu/tensor.ts";
 import { rope, ROPE_HEADS, ROPE_THREADS, ropeUnits } from "../../kernels/rope/rope.ts";
 import { ropeTurns, TURNS_THREADS } from "../../kernels/rope/turns.ts";
-import { type Bound, boundRows } from "../attention/bind.ts";
+import { bindsOf, type Bound, boundRows } from "../attention/bind.ts";
 import type { PlanDevice } from "../attention/schedule.ts";
 import { launchItems } from "../launch_items.ts";
 import { once } from "../once.ts";
@@ -63,20 +63,19 @@ export function launchRope(operation: Operation, call: RopeLaunch, tokens: numbe
   const items = ropeUnits(config) * Math.ceil(heads / ROPE_HEADS);
   for (let first = 0; first < all; first += tokens) {
     const end = Math.min(all, first + tokens);
-    const bound = boundTo(call, first, end);
-    const named = Object.entries(bound);
+    const binds = bindsOf(boundTo(call, first, end));
     const range = { first: first * items, end: end * items, threads: ROPE_THREADS };
     launchItems(operation, device.limits, range, {
       program: programs.rope(config),
       resources: {
         turns,
-        ...Object.fromEntries(named.map(([name, { resource }]) => [name, resource])),
+        ...binds.resources,
         ...textures,
       },
       params: {
         ...{ length: volume(grid), heads, sizeY, sizeZ, offsetX, offsetY, offsetZ },
         ...{ positionsFirst: 0 },
-        ...Object.fromEntries(named.map(([name, { first }]) => [`${name}First`, first])),
+        ...binds.params,
       },
     });
   }

@@ -4,7 +4,7 @@ import { scanCarry } from "../../kernels/scan/carry.ts";
 import { ELEMENT_BYTES, SCAN_THREADS } from "../../kernels/scan/element.ts";
 import { scanStates } from "../../kernels/scan/states.ts";
 import { scanWalk, type WalkPass } from "../../kernels/scan/walk.ts";
-import { type Bound, boundRows } from "../attention/bind.ts";
+import { bindsOf, boundRows } from "../attention/bind.ts";
 import { type Items, launchItems } from "../launch_items.ts";
 import type { PlanDevice } from "../attention/schedule.ts";
 import { once } from "../once.ts";
@@ -115,21 +115,18 @@ function launchWalk(
   };
   for (const [first, end] of groupsOf(list, most)) {
     const [token0, token1] = hullOf(list.slice(first, end));
-    const bound = tensors.map(([name, tensor]): [string, Bound] => {
+    const binds = bindsOf(Object.fromEntries(tensors.map(([name, tensor]) => {
       const { rows, width } = layout[name];
       return [name, boundRows(tensor, [token0 * rows, token1 * rows], width, alignment)];
-    });
+    })));
     launchItems(operation, limits, itemsIn(first * items, end * items), {
       program,
       resources: {
         ...{ segments: table, elements },
-        ...Object.fromEntries(bound.map(([name, { resource }]) => [name, resource])),
+        ...binds.resources,
         ...textures,
       },
-      params: {
-        heads,
-        ...Object.fromEntries(bound.map(([name, { first }]) => [`${name}First`, first])),
-      },
+      params: { heads, ...binds.params },
     });
   }
 }

@@ -8,7 +8,7 @@ import { type Bound, boundRows } from "../attention/bind.ts";
 import { launchItems } from "../launch_items.ts";
 import { once } from "../once.ts";
 import { planSelect, type SelectPlan } from "./plan.ts";
-import { POSITIVE, type SelectProblem } from "./problem.ts";
+import type { SelectProblem } from "./problem.ts";
 import { powerOfTwo, sortRows, writePlaces } from "./sort.ts";
 
 const programs = { rows: once(selectRows), ranks: once(selectRanks) };
@@ -82,8 +82,7 @@ function launchRanks(
   call: SelectCall,
   rows: readonly [number, number],
 ): void {
-  const { elem, width, places, share } = call.problem;
-  const least = share === null ? call.problem.least : POSITIVE; // what adds nothing is not needed
+  const { elem, width, places, least, share } = call.problem;
   const { scores, indices, counts, found } = boundTensors(call, rows);
   const items = Math.max(1, width, places); // the first one counts
   const [first, end] = rows.map((row) => row * items);

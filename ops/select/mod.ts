@@ -59,8 +59,9 @@ function largest(scores: Tensor, k: number): Selection {
  * Selects the largest of each row that have a share of its sum: the fewest whose sum is at least p
  * times the sum of all, in order.
  *
- * Sums are f32, added in an order of their own that never changes; a share counts as reached when a
- * millionth of it is missing, and a share of 1 is all that is more than 0. FlexPrefill (Lai et al. 2025)
+ * Sums are f32, added in an order of their own that never changes, or of up to 64 elements in units of
+ * 2^-30 of the whole, whose order does not matter; a share counts as reached when a millionth of it is
+ * missing, and a share of 1 is all that is more than 0. FlexPrefill (Lai et al. 2025)
  * selects key blocks so.
  *
  * @param scores the rows, f32 or f16 `[…, n]`, not negative; they need not sum to 1

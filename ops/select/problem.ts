@@ -34,7 +34,7 @@ export interface SelectProblem {
 const ANY = 1;
 
 /** The key of the smallest score that is more than 0. */
-export const POSITIVE = 0x80000001;
+const POSITIVE = 0x80000001;
 
 /** Validates the arguments of selecting the k largest. */
 export function topKProblem(scores: Tensor, k: number): { problem: SelectProblem; gpu: Gpu } {
@@ -67,8 +67,8 @@ export function topPProblem(
   }
   const places = checkMax(action, options, sizes.width);
   // a share of 1 is all that adds something, whatever sums are rounded to
-  const wanted = p === 1 ? { least: POSITIVE, share: null } : { least: ANY, share: p };
-  return { problem: { ...sizes, places, ...wanted }, gpu };
+  const share = p === 1 ? null : p;
+  return { problem: { ...sizes, places, least: POSITIVE, share }, gpu };
 }
 
 /** Validates the arguments of selecting what reaches a threshold. */

@@ -17,7 +17,7 @@ import { NAIVE_SELECTIVE_THREADS, naiveSelective } from "../../kernels/selective
 import { PAIR_THREADS, selectivePairs } from "../../kernels/selective_scan/pairs.ts";
 import { selectiveWalk } from "../../kernels/selective_scan/walk.ts";
 import { aligned } from "../../kernels/shared/rows.ts";
-import { boundRows, texture } from "../attention/bind.ts";
+import { bindsOf, boundRows, texture } from "../attention/bind.ts";
 import { launchItems } from "../launch_items.ts";
 import { once } from "../once.ts";
 import { groupsOf, hullOf, type Segment, tableOf } from "../segments.ts";
@@ -149,17 +149,18 @@ function launchWalk(
       const width = selectiveWidth(input ?? "u", problem);
       return [[name, boundRows(tensor, rows[per], width, alignment)] as const];
     });
+    const binds = bindsOf(Object.fromEntries(bound));
     for (let tile0 = 0; tile0 < tiles; tile0 += step) {
       operation.launch({
         program,
         resources: {
           ...{ segments: table, ...textures, ...resources },
-          ...Object.fromEntries(bound.map(([name, { resource }]) => [name, resource])),
+          ...binds.resources,
         },
         params: {
           ...{ segment0: first, tile0 },
           ...Object.fromEntries(Object.keys(textures).map((name) => [`${name}First`, 0])),
-          ...Object.fromEntries(bound.map(([name, { first }]) => [`${name}First`, first])),
+          ...binds.params,
         },
         grid: [Math.min(step, tiles - tile0), 1, end - first],
       });

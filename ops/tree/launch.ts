@@ -3,7 +3,8 @@ import type { Operation } from "../../gpu/recorder.ts";
 import type { Tensor } from "../../gpu/tensor.ts";
 import { NODE_THREADS, treeNodes } from "../../kernels/tree/nodes.ts";
 import { TREE_THREADS, treeScores } from "../../kernels/tree/scores.ts";
-import { boundRows } from "../attention/bind.ts";
+import { bindsOf, boundRows } from "../attention/bind.ts";
+import { lanesOf } from "../lanes.ts";
 import { launchItems } from "../launch_items.ts";
 import { lent } from "../lent.ts";
 import { once } from "../once.ts";
@@ -57,7 +58,8 @@ export function launchTree(operation: Operation, call: TreeCall): void {
   const scores = lend([rows, candidates], "f32");
   const chosen = lend([rows, keep], "i32");
   const found = lend([rows], "i32");
-  const spare = [lend([rows, keep], "i32"), lend([rows, keep], "i32")];
+  const spares = Math.min(2, levels.length - 1); // the last level's nodes are the result
+  const spare = Array.from({ length: spares }, () => lend([rows, keep], "i32"));
   let kept: Tensor<"i32"> | null = null;
   levels.forEach((level, n) => {
     const nodes = n === levels.length - 1 ? tensors.indices : spare[n % 2];
@@ -116,30 +118,28 @@ function launchScores(
   const { blocks, candidates } = plan;
   const nodes = level.nodes.shape[1];
   const alignment = { alignment: gpu.limits.minStorageBufferOffsetAlignment };
-  const size = gpu.features.subgroups?.size ?? 1;
-  const lanes = size <= TREE_THREADS ? size : 1;
+  const lanes = lanesOf(gpu.features, TREE_THREADS);
   const source = q && level.texture ? "texture" : "buffer";
   const program = programs.scores({ elem, dim, source, root: kept === null, lanes });
   for (const { rows: [row0, row1], entries: [entry, end] } of plan.slices) {
     const rowsOf = (length: number): [number, number] => [entry * length, end * length];
-    const bound = {
+    const binds = bindsOf({
       q: boundRows(tensors.q, rowsOf(qLen * heads), dim, alignment),
       k: boundRows(level.nodes, rowsOf(nodes * kvHeads), dim, alignment),
       ...(kept && { kept: boundRows(kept, [row0 * keep, row1 * keep], 1, alignment) }),
       scores: boundRows(scores, [row0 * candidates, row1 * candidates], 1, alignment),
-    };
-    const named = Object.entries(bound);
+    });
     operation.launch({
       program,
       resources: {
-        ...Object.fromEntries(named.map(([name, { resource }]) => [name, resource])),
+        ...binds.resources,
         ...(q && level.texture && { q, k: level.texture }),
       },
       params: {
         ...{ row0, blocks, heads, kvHeads, group: heads / kvHeads, qLen, queryBlock, keyBlock },
         ...{ nodes, span: level.span, candidates, keep, branches },
         ...{ causal: Number(causal), diagonal, sinks, near, keptFirst: 0 },
-        ...Object.fromEntries(named.map(([name, { first }]) => [`${name}First`, first])),
+        ...binds.params,
       },
       grid: [Math.ceil(candidates / TREE_THREADS), row1 - row0, 1],
     });
@@ -158,9 +158,10 @@ function launchNodes(
     const bound = Object.entries(tensors).map(([name, tensor]) =>
       [name, boundRows(tensor, [start, end], 1, alignment)] as const
     );
+    const { resources } = bindsOf(Object.fromEntries(bound));
     launchItems(operation, gpu.limits, { first: start, end, threads: NODE_THREADS }, {
       program: programs.nodes({}),
-      resources: Object.fromEntries(bound.map(([name, { resource }]) => [name, resource])),
+      resources,
       params: { keep, branches, first: bound[0][1].first },
     });
   }
