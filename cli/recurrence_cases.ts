@@ -83,6 +83,7 @@ const LARGE: readonly Part[] = [
 const SCHEDULED: readonly Part[] = [
   { gate: "channel", gates: "reset", cuSeqlens: PACKED, ...LOOP },
   { gate: "channel", gates: "mixed", ...CHUNK },
+  { gate: "channel", gates: "mixed", valueGate: true, length: 37, ...LOOP },
   { gate: "token", normalize: true, bonus: true, reverse: true, ...LOOP },
   { gate: "token", heads: 2, qHeads: 4, kHeads: 1, dtype: "f16", ...CHUNK },
 ];

@@ -64,3 +64,9 @@ export function defaultsOf({ driver, software }: AdapterSummary): DriverDefaults
   const known = driver === "llvmpipe" || driver === "swiftshader";
   return software && !known ? CPU : DEFAULTS[driver];
 }
+
+/** Whether a subgroup of so many lanes shuffles in a loop as cheaply as it broadcasts in text. */
+export function shufflesWell(adapter: AdapterSummary, lanes: number): boolean {
+  const { shuffleLanes } = defaultsOf(adapter);
+  return shuffleLanes === null || shuffleLanes === lanes;
+}

@@ -141,7 +141,7 @@ function recurrenceDemand(
     ...{ multiplies: share * tokens * passes * keyDim * blocks * lanes * held, source },
     loads: tokens * (blocks * rows * k4 + v4) + ends * sequences * keyDim * v4,
     exchanges: share * handed,
-    exchange: exchange === "workgroup" ? "workgroup" : "shuffle",
+    exchange: exchange === "workgroup" || exchange === "broadcast" ? exchange : "shuffle",
     registers: keyDim * held,
     workgroupBytes: exchange === "workgroup" ? schedule.tokens * stagedBytes(problem) : 0,
     ...{ threads: lanes, workgroups: sequences * blocks },

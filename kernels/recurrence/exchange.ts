@@ -12,16 +12,52 @@ interface Exchange {
   /** Around the loads of the own rows. */
   readonly before: string;
   readonly after: string;
+  /** Behind the loads: what lanes have whose tokens are not there. */
+  readonly absent: string;
+  /** The loop over the tokens j that are loaded, and whether token j is there. */
+  readonly walk: (body: string) => string;
+  readonly there: string;
   /** What is loaded of the own token, and read of token j. */
   readonly own: Texts<"k" | "e" | "p" | "b" | "q" | "bonus">;
   readonly shared: Texts<"k" | "e" | "p" | "b" | "q" | "bonus" | "gate" | "beta">;
 }
 
-const subgroup = (name: string): string => `subgroupShuffle(own_${name}, j)`;
+/** How the tokens of a tile are walked. */
+type Walk = Pick<Exchange, "absent" | "walk" | "there">;
 
-/** How an invocation reads the rows of the j-th token once each is loaded by one invocation. */
-export const EXCHANGES: Readonly<Record<"subgroup" | "workgroup", Exchange>> = {
-  subgroup: {
+/** One by one. */
+const LOOP: Walk = {
+  absent: "",
+  walk: (body) => /* wgsl */ `
+    let loaded = min(TOKENS, count - first);
+    for (var j = 0u; j < loaded; j++) {
+      ${body}
+    }`,
+  there: "true",
+};
+
+/** All of them, in text: those that are not there add nothing and keep everything. */
+const UNROLLED: Walk = {
+  absent: /* wgsl */ `
+    if first + lane >= count {
+      own_gate = 1.0;
+      @unroll for (var d = 0u; d < D4; d++) {
+        own_k[d] = vec4f();
+        own_e[d] = vec4f(1.0);
+        own_b[d] = vec4f();
+      }
+    }`,
+  walk: (body) => /* wgsl */ `
+    @unroll for (var j = 0u; j < TOKENS; j++) {
+      ${body}
+    }`,
+  there: "first + j < count",
+};
+
+/** Through the registers of lanes. */
+function lanes(hand: "subgroupShuffle" | "subgroupBroadcast"): Omit<Exchange, keyof Walk> {
+  const handed = (name: string): string => `${hand}(own_${name}, j)`;
+  return {
     memory: "",
     declare: `
     ${ROWS.map((row) => `@registers var own_${row}: array<vec4f, D4>;`).join("\n    ")}
@@ -34,12 +70,19 @@ export const EXCHANGES: Readonly<Record<"subgroup" | "workgroup", Exchange>> = {
       ...{ q: "own_q[r][d]", bonus: "own_bonus[r]" },
     },
     shared: {
-      ...{ k: subgroup("k[d]"), e: subgroup("e[d]"), p: subgroup("p[d]"), b: subgroup("b[d]") },
-      ...{ q: subgroup("q[r][d]"), bonus: subgroup("bonus[r]") },
-      ...{ gate: subgroup("gate"), beta: subgroup("beta") },
+      ...{ k: handed("k[d]"), e: handed("e[d]"), p: handed("p[d]"), b: handed("b[d]") },
+      ...{ q: handed("q[r][d]"), bonus: handed("bonus[r]") },
+      ...{ gate: handed("gate"), beta: handed("beta") },
     },
-  },
+  };
+}
+
+/** How an invocation reads the rows of the j-th token once each is loaded by one invocation. */
+export const EXCHANGES: Readonly<Record<"subgroup" | "broadcast" | "workgroup", Exchange>> = {
+  subgroup: { ...lanes("subgroupShuffle"), ...LOOP },
+  broadcast: { ...lanes("subgroupBroadcast"), ...UNROLLED },
   workgroup: {
+    ...LOOP,
     memory: `
 var<workgroup> staged_k: array<vec4f, TOKENS * D4>;
 var<workgroup> staged_e: array<vec4f, select(1u, TOKENS * D4, CHANNEL_GATE)>;

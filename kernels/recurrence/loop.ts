@@ -18,10 +18,11 @@ const OUT_PARAMS = { outFirst: "u32" } as const;
 /** How a workgroup is laid out. */
 export interface LoopTile extends Owned {
   /**
-   * How the rows of a token reach the columns: through a subgroup, through workgroup memory, or through
-   * a subgroup for blocks of tokens, whose scores are computed first.
+   * How the rows of a token reach the columns: through a subgroup, by `subgroupShuffle` in a loop or by
+   * `subgroupBroadcast` in unrolled text; through workgroup memory; or through a subgroup for blocks of
+   * tokens, whose scores are computed first.
    */
-  readonly exchange: "subgroup" | "workgroup" | "blocks";
+  readonly exchange: "subgroup" | "broadcast" | "workgroup" | "blocks";
   /** Invocations of a workgroup. */
   readonly lanes: number;
   /** Columns of the state that an invocation has, each of as many channels as it owns in a row. */
@@ -45,7 +46,7 @@ export function stateIterations({ keyDim }: Pick<LoopConfig, "keyDim">): number 
 
 /** Loop iterations of an invocation per tile of tokens, those that end loops included. */
 export function loopIterations({ exchange, tokens }: LoopTile): number {
-  return exchange === "blocks" ? 1 : tokens + 2;
+  return exchange === "subgroup" || exchange === "workgroup" ? tokens + 2 : 1;
 }
 
 /**

@@ -16,39 +16,27 @@ fn token_at(segment: vec4u, i: u32) -> u32 {
 /** Everything a workgroup does, from the state at the entry of its segment to the one behind it. */
 export function loopMain(config: LoopConfig & { exchange: keyof typeof EXCHANGES }): string {
   const { exchange, inputs, writes } = config;
-  const { memory, declare, before, after, own, shared } = EXCHANGES[exchange];
+  const { memory, declare, before, after, absent, own, shared, walk, there } = EXCHANGES[exchange];
   const { erase } = config;
   const output = outputText(config, {
     ...{ sum: "fma(Own(own_weight), v[c], o[r][c])", norm: "(norm[r] + own_weight)" },
-    ...{ value: "v[c]", token: "token", there: "true" },
+    ...{ value: "v[c]", token: "token", there },
   });
   const touch = touchText(config);
   const write = writes ? (erase === "none" ? WRITE : erasedWrite(config, shared.b)) : "";
-  return /* wgsl */ `
-${memory}
-${ENTRY}
-
-  for (var first = 0u; first < count; first += TOKENS) {
-    // every invocation loads one of the next tokens
-    ${declare}
-    ${before}
-    let own = token_at(segment, min(first + lane, count - 1u));
-    ${OWN_GATE}
-    ${ownRows(config, own)}
-    ${touch.rows}
-    ${after}
-
-    let loaded = min(TOKENS, count - first);
-    for (var j = 0u; j < loaded; j++) {
-      let token = token_at(segment, first + j);
+  const token = /* wgsl */ `
+      let token = token_at(segment, min(first + j, count - 1u));
       let gate = ${shared.gate};
       @registers var v: array<Own, COLS>;
       @registers var ev: array<Own, COLS>;
       @unroll for (var c = 0u; c < COLS; c++) {
         let col = min(first_col + c * LANES, VALUE_COLS - 1u);
-        v[c] = load_v(row_v(token, head), col);
+        v[c] = select(Own(), load_v(row_v(token, head), col), ${there});
         if WRITE_GATE { v[c] *= load_write_gate(row_write_gate(token, head), col); }
-        if VALUE_GATE { ev[c] = value_decays_of(load_gv(row_gv(token, head), col)); value_product[c] *= ev[c]; }
+        if VALUE_GATE {
+          ev[c] = select(Own(1.0), value_decays_of(load_gv(row_gv(token, head), col)), ${there});
+          value_product[c] *= ev[c];
+        }
       }
       ${erase === "none" || !writes ? "" : erased(config, shared)}
       @registers var o: array<array<Own, COLS>, GROUP>;
@@ -65,8 +53,23 @@ ${ENTRY}
           if BONUS { own_weight = ${shared.bonus}; }
           ${output}
         }
-      }
-    }
+      }`;
+  return /* wgsl */ `
+${memory}
+${ENTRY}
+
+  for (var first = 0u; first < count; first += TOKENS) {
+    // every invocation loads one of the next tokens, however few of them are walked
+    ${declare}
+    ${before}
+    let own = token_at(segment, min(first + lane, count - 1u));
+    ${OWN_GATE}
+    ${ownRows(config, own)}
+    ${absent}
+    ${touch.rows}
+    ${after}
+
+    ${walk(token)}
   }
 
   ${touch.end}

@@ -5,7 +5,7 @@ import { stepBytes } from "../../kernels/recurrence/step.ts";
 import type { StepTile } from "../../kernels/recurrence/step_exchange.ts";
 import type { PlanDevice } from "../attention/schedule.ts";
 import { inputSources } from "../attention/sources.ts";
-import { defaultsOf } from "../defaults.ts";
+import { defaultsOf, shufflesWell } from "../defaults.ts";
 import { tunedFirst } from "../tuning.ts";
 import { isStep, recurrenceClass } from "./class.ts";
 import type { RecurrenceProblem } from "./problem.ts";
@@ -69,7 +69,7 @@ const STEP_COLUMNS = 8;
 function stepSchedules(problem: RecurrenceProblem, device: PlanDevice): StepRecurrence[] {
   const { keyDim, qHeads, heads } = problem;
   const { adapter, features, limits } = device;
-  const { first, shuffleLanes } = defaultsOf(adapter);
+  const { first } = defaultsOf(adapter);
   if (!isStep(problem)) return [];
   const rows = { keyDim, group: Math.max(1, qHeads / heads), lanes: STEP_COLUMNS };
   const workgroup: StepRecurrence[] = stepBytes(rows) <= limits.maxComputeWorkgroupStorageSize
@@ -77,7 +77,7 @@ function stepSchedules(problem: RecurrenceProblem, device: PlanDevice): StepRecu
     : [];
   const lanes = features.subgroups?.size;
   if (lanes === undefined) return workgroup;
-  const exchange = lanes === (shuffleLanes ?? lanes) ? "shuffle" : "broadcast";
+  const exchange = shufflesWell(adapter, lanes) ? "shuffle" : "broadcast";
   const subgroup = stateSources(problem, device).map((source): StepRecurrence => ({
     ...{ kind: "step", exchange, lanes, source },
   }));
@@ -107,10 +107,22 @@ function subgroupSchedules(problem: RecurrenceProblem, device: PlanDevice): Tile
       ...{ ...tile, exchange: "subgroup", columns, tokens: lanes },
     }))
   );
+  const broadcasts = tiles.map((tile): TiledRecurrence => ({
+    ...{ ...tile, exchange: "broadcast", columns: 1, tokens: broadcastTokens(problem, lanes) },
+  }));
   const blocks = tiles.map((tile): TiledRecurrence => ({
     ...{ ...tile, exchange: "blocks", columns: 1, tokens },
   }));
-  return [...walks, ...(tokens > 0 ? blocks : [])];
+  const ordered = shufflesWell(device.adapter, lanes)
+    ? [...walks, ...broadcasts]
+    : [...broadcasts, ...walks];
+  return [...ordered, ...(tokens > 0 ? blocks : [])];
+}
+
+/** Tokens that are walked in text: as many as keep it near that of 512 rows of the state. */
+function broadcastTokens({ keyDim, qHeads, heads }: RecurrenceProblem, lanes: number): number {
+  const rows = keyDim * Math.max(1, qHeads / heads);
+  return Math.min(lanes, 8, 2 ** Math.max(0, Math.floor(Math.log2(512 / rows))));
 }
 
 /** Tokens of a block: few where its text would be long, none where blocks do not compute a problem. */

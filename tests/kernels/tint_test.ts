@@ -636,6 +636,8 @@ const PASSES: readonly LoopPass[] = [
 const LOOP_TILES: readonly LoopTile[] = [
   { exchange: "subgroup", lanes: 8, columns: 1, own: 4, tokens: 8 },
   { exchange: "subgroup", lanes: 32, columns: 2, own: 4, tokens: 32 },
+  { exchange: "broadcast", lanes: 8, columns: 1, own: 4, tokens: 8 },
+  { exchange: "broadcast", lanes: 16, columns: 1, own: 4, tokens: 2 },
   { exchange: "workgroup", lanes: 8, columns: 1, own: 4, tokens: 8 },
   { exchange: "workgroup", lanes: 64, columns: 1, own: 4, tokens: 3 },
   { exchange: "workgroup", lanes: 16, columns: 1, own: 1, tokens: 8 },

@@ -20,6 +20,8 @@ const NVIDIA_128 = planDevice("nvidia", {
   minStorageBufferOffsetAlignment: 32,
 });
 const LLVMPIPE = planDevice("llvmpipe");
+/** A processor with AVX-512. */
+const SIXTEEN = planDevice("llvmpipe", { lanes: 16 });
 
 /** The input of gates of a shape. */
 const GATES: Readonly<Record<string, InputName>> = { head: "headGate", token: "g", channel: "gk" };
@@ -257,7 +259,7 @@ for (const [changes, onLlvmpipe, onNvidia] of SCHEDULES) {
   Deno.test(`recurrenceSchedules() lists what fits ${JSON.stringify(changes)}`, () => {
     const names = (on: PlanDevice): string =>
       recurrenceSchedules(problem(changes), on).map(recurrenceScheduleName)
-        .filter((name) => !name.startsWith("blocks")).join(" ");
+        .filter((name) => !/^(blocks|broadcast)/.test(name)).join(" ");
 
     assertEquals(names(LLVMPIPE), onLlvmpipe);
     assertEquals(names(NVIDIA), onNvidia);
@@ -266,18 +268,49 @@ for (const [changes, onLlvmpipe, onNvidia] of SCHEDULES) {
 
 Deno.test("recurrenceSchedules() has blocks where all channels of a token decay alike", () => {
   const names = (changes: Partial<RecurrenceProblem>): string =>
-    recurrenceSchedules(problem(changes), LLVMPIPE)
-      .flatMap((schedule) =>
-        schedule.kind === "tiled" && schedule.exchange === "blocks"
-          ? [`${schedule.tokens} ${recurrenceScheduleName(schedule)}`]
-          : []
-      ).join(", ");
+    schedulesInText("blocks", problem(changes), LLVMPIPE);
 
   assertEquals(names({ gate: "token" }), "8 blocks-8x1-texture, 8 blocks-8x1-buffer");
   assertEquals(names({ keyDim: 192, copyable: false }), "4 blocks-8x1-buffer");
   assertEquals(names({ gate: "channel" }), "");
   assertEquals(names({ gate: "forget" }), "");
 });
+
+Deno.test("recurrenceSchedules() broadcasts to text of about 512 rows of the state", () => {
+  const names = (changes: Partial<RecurrenceProblem>, on = LLVMPIPE): string =>
+    schedulesInText("broadcast", problem({ copyable: false, ...changes }), on);
+
+  assertEquals(names({ keyDim: 64 }), "8 broadcast-8x1-buffer");
+  assertEquals(names({ keyDim: 7 }, SIXTEEN), "8 broadcast-16x1-buffer");
+  assertEquals(names({ keyDim: 64, qHeads: 4, heads: 2 }), "4 broadcast-8x1-buffer");
+  assertEquals(names({ keyDim: 256 }), "2 broadcast-8x1-buffer");
+  assertEquals(names({ keyDim: 513 }), "1 broadcast-8x1-buffer");
+  assertEquals(
+    names({ keyDim: 7 }, planDevice("llvmpipe", { lanes: 4 })),
+    "4 broadcast-4x1-buffer",
+  );
+});
+
+Deno.test("recurrenceSchedules() broadcasts first where shuffles of so many lanes are slow", () => {
+  const first = (on: PlanDevice): string =>
+    recurrenceScheduleName(recurrenceSchedules(problem(), on)[0]);
+
+  assertEquals(first(LLVMPIPE), "subgroup-8x1-texture");
+  assertEquals(first(SIXTEEN), "broadcast-16x1-texture");
+});
+
+/** Schedules of an exchange whose tokens are text, with how many of them are. */
+function schedulesInText(
+  exchange: "blocks" | "broadcast",
+  problem: RecurrenceProblem,
+  on: PlanDevice,
+): string {
+  return recurrenceSchedules(problem, on).flatMap((schedule) =>
+    schedule.kind === "tiled" && schedule.exchange === exchange
+      ? [`${schedule.tokens} ${recurrenceScheduleName(schedule)}`]
+      : []
+  ).join(", ");
+}
 
 Deno.test("recurrenceSchedules() knows no subgroups where there are none", () => {
   const bare = planDevice("nvidia", { lanes: null });
@@ -349,7 +382,7 @@ Deno.test("planRecurrence() takes schedules by name or exchange, and refuses wha
   assertEquals(named("naive"), "naive");
   assertEquals(
     assertThrows(() => named("subgroup-32x1-buffer"), RangeError).message,
-    'Cannot plan a recurrence as schedule must fit the problem and the device: "subgroup-32x1-buffer" is not among subgroup-8x1-texture, subgroup-8x1-buffer, blocks-8x1-texture, blocks-8x1-buffer, workgroup-8x1-buffer, channels-16-buffer, naive',
+    'Cannot plan a recurrence as schedule must fit the problem and the device: "subgroup-32x1-buffer" is not among subgroup-8x1-texture, subgroup-8x1-buffer, broadcast-8x1-texture, broadcast-8x1-buffer, blocks-8x1-texture, blocks-8x1-buffer, workgroup-8x1-buffer, channels-16-buffer, naive',
   );
 });
 
