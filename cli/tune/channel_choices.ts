@@ -59,7 +59,7 @@ function selectiveDemand(
   return {
     ...{ multiplies, loads: tokens * (2 * n4 * groups + 3 * c4 * (own === 1 ? 4 : 1)), source },
     exchanges: tokens * groups * lanes * 2 * n4,
-    exchange: exchange === "workgroup" ? "workgroup" : "shuffle",
+    exchange: exchange === "subgroup" ? "shuffle" : exchange,
     registers: own * n4 + 4,
     workgroupBytes: exchange === "workgroup" ? 16 * n4 * 2 * schedule.tokens : 0,
     ...{ threads: lanes, workgroups: (bounds.length - 1) * groups },

@@ -1,3 +1,5 @@
+import { IN_TEXT, ONE_BY_ONE, type TokenWalk } from "../shared/token_walk.ts";
+
 /** What is handed round of a token, at channels 4 d to 4 d + 3, by the name of its variable. */
 const ROWS = ["k", "e", "p", "b"] as const;
 
@@ -5,7 +7,7 @@ const ROWS = ["k", "e", "p", "b"] as const;
 type Texts<Name extends string> = Readonly<Record<Name, string>>;
 
 /** A way to hand rows round. */
-interface Exchange {
+interface Exchange extends TokenWalk {
   /** Variables of the module, and of a tile of tokens. */
   readonly memory: string;
   readonly declare: string;
@@ -14,31 +16,13 @@ interface Exchange {
   readonly after: string;
   /** Behind the loads: what lanes have whose tokens are not there. */
   readonly absent: string;
-  /** The loop over the tokens j that are loaded, and whether token j is there. */
-  readonly walk: (body: string) => string;
-  readonly there: string;
   /** What is loaded of the own token, and read of token j. */
   readonly own: Texts<"k" | "e" | "p" | "b" | "q" | "bonus">;
   readonly shared: Texts<"k" | "e" | "p" | "b" | "q" | "bonus" | "gate" | "beta">;
 }
 
-/** How the tokens of a tile are walked. */
-type Walk = Pick<Exchange, "absent" | "walk" | "there">;
-
-/** One by one. */
-const LOOP: Walk = {
-  absent: "",
-  walk: (body) => /* wgsl */ `
-    let loaded = min(TOKENS, count - first);
-    for (var j = 0u; j < loaded; j++) {
-      ${body}
-    }`,
-  there: "true",
-};
-
-/** All of them, in text: those that are not there add nothing and keep everything. */
-const UNROLLED: Walk = {
-  absent: /* wgsl */ `
+/** What is not there adds nothing and keeps everything. */
+const ABSENT = /* wgsl */ `
     if first + lane >= count {
       own_gate = 1.0;
       @unroll for (var d = 0u; d < D4; d++) {
@@ -46,16 +30,12 @@ const UNROLLED: Walk = {
         own_e[d] = vec4f(1.0);
         own_b[d] = vec4f();
       }
-    }`,
-  walk: (body) => /* wgsl */ `
-    @unroll for (var j = 0u; j < TOKENS; j++) {
-      ${body}
-    }`,
-  there: "first + j < count",
-};
+    }`;
 
 /** Through the registers of lanes. */
-function lanes(hand: "subgroupShuffle" | "subgroupBroadcast"): Omit<Exchange, keyof Walk> {
+function lanes(
+  hand: "subgroupShuffle" | "subgroupBroadcast",
+): Omit<Exchange, "absent" | keyof TokenWalk> {
   const handed = (name: string): string => `${hand}(own_${name}, j)`;
   return {
     memory: "",
@@ -79,10 +59,11 @@ function lanes(hand: "subgroupShuffle" | "subgroupBroadcast"): Omit<Exchange, ke
 
 /** How an invocation reads the rows of the j-th token once each is loaded by one invocation. */
 export const EXCHANGES: Readonly<Record<"subgroup" | "broadcast" | "workgroup", Exchange>> = {
-  subgroup: { ...lanes("subgroupShuffle"), ...LOOP },
-  broadcast: { ...lanes("subgroupBroadcast"), ...UNROLLED },
+  subgroup: { ...lanes("subgroupShuffle"), ...ONE_BY_ONE, absent: "" },
+  broadcast: { ...lanes("subgroupBroadcast"), ...IN_TEXT, absent: ABSENT },
   workgroup: {
-    ...LOOP,
+    ...ONE_BY_ONE,
+    absent: "",
     memory: `
 var<workgroup> staged_k: array<vec4f, TOKENS * D4>;
 var<workgroup> staged_e: array<vec4f, select(1u, TOKENS * D4, CHANNEL_GATE)>;

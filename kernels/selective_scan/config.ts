@@ -62,8 +62,11 @@ export interface SelectivePass {
 
 /** How a workgroup is laid out. */
 export interface SelectiveTile {
-  /** How b and c of a token reach the channels: through a subgroup, or through workgroup memory. */
-  readonly exchange: "subgroup" | "workgroup";
+  /**
+   * How b and c of a token reach the channels: through a subgroup, by `subgroupShuffle` in a loop or by
+   * `subgroupBroadcast` in unrolled text, or through workgroup memory.
+   */
+  readonly exchange: "subgroup" | "broadcast" | "workgroup";
   /** Invocations of a workgroup. */
   readonly lanes: number;
   /** Channels that an invocation owns. */

@@ -24,9 +24,10 @@ ${ownType({ own })}
 
 fn channel_of(c: u32, i: u32) -> u32 { return min(${own}u * c + i, CHANNELS - 1u); }
 
-/// The rate of the n-th state of each channel, of exponents to base 2.
+/// The rate of the n-th state of each channel, of exponents to base 2: finite, so that no step is no decay.
 fn rate_of(c: u32, n: u32) -> Own {
-  return LOG2E * ${gathered({ own }, (channel) => `element_rates(${channel}, n)`)};
+  let rates = ${gathered({ own }, (channel) => `element_rates(${channel}, n)`)};
+  return max(LOG2E * rates, Own(-0x1.fffffep+127f));
 }
 
 fn own_decay(x: Own) -> Own { return exp2(max(x, Own(LOG2E * LEAST_GATE))); }

@@ -38,8 +38,10 @@ export interface SelectiveWalkConfig extends SelectiveConfig, SelectivePass, Sel
 }
 
 /** Loop iterations of an invocation per tile of tokens, those that end loops included. */
-export function walkIterations({ tokens }: Pick<SelectiveTile, "tokens">): number {
-  return tokens + 2;
+export function walkIterations(
+  { exchange, tokens }: Pick<SelectiveTile, "exchange" | "tokens">,
+): number {
+  return exchange === "broadcast" ? 1 : tokens + 2;
 }
 
 /** Bytes of workgroup memory that the rows of a token take. */
@@ -103,7 +105,7 @@ export function selectiveWalk(config: SelectiveWalkConfig): Program {
     unroll(walkMain(exchange), sizes),
   ].join("\n");
   const label = `selectiveScan (${outputs ? "walk" : "chunk states"}, ${exchange})`;
-  return { label, code, bindings, params, subgroups: exchange === "subgroup" };
+  return { label, code, bindings, params, subgroups: exchange !== "workgroup" };
 }
 
 /** `load_<name>(row, c)`, or `element_rates(row, n)`; what a pass does not need reads as 0. */

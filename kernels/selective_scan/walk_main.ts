@@ -2,7 +2,27 @@ import { SELECTIVE_EXCHANGES } from "./exchange.ts";
 
 /** Everything a workgroup does, from the states at the entry of its segment to those behind it. */
 export function walkMain(exchange: keyof typeof SELECTIVE_EXCHANGES): string {
-  const { declare, before, after, own, shared } = SELECTIVE_EXCHANGES[exchange];
+  const { declare, before, after, own, shared, walk, there } = SELECTIVE_EXCHANGES[exchange];
+  const token = /* wgsl */ `
+      let token = token_at(segment, min(first + j, count - 1u));
+      let u = select(Own(), load_u(token, col), ${there});
+      var step = load_delta(token, col) + bias;
+      if SOFTPLUS { step = own_softplus(step); }
+      step = select(Own(), step, ${there});
+      total += step;
+      @registers var b: array<vec4f, N4>;
+      @registers var c: array<vec4f, N4>;
+      @unroll for (var i = 0u; i < N4; i++) {
+        b[i] = ${shared.b};
+        if OUTPUTS { c[i] = ${shared.c}; }
+      }
+      var y = skip * u;
+      @unroll for (var n = 0u; n < STATES; n++) {
+        h[n] = fma(own_decay(step * rate[n]), h[n], step * u * b[n / 4][n % 4]);
+        y = fma(Own(c[n / 4][n % 4]), h[n], y);
+      }
+      if OUT_GATE { y *= own_silu(load_out_gate(token, col)); }
+      if OUTPUTS && place < COLS && ${there} { store_out(token, col, y); }`;
   return /* wgsl */ `
 /// The i-th token of a segment, in the order in which the scan meets them.
 fn token_at(segment: vec4u, i: u32) -> u32 {
@@ -43,27 +63,7 @@ fn main(@builtin(workgroup_id) tile: vec3u, @builtin(local_invocation_index) lan
     }
     ${after}
 
-    let loaded = min(TOKENS, count - first);
-    for (var j = 0u; j < loaded; j++) {
-      let token = token_at(segment, first + j);
-      let u = load_u(token, col);
-      var step = load_delta(token, col) + bias;
-      if SOFTPLUS { step = own_softplus(step); }
-      total += step;
-      @registers var b: array<vec4f, N4>;
-      @registers var c: array<vec4f, N4>;
-      @unroll for (var i = 0u; i < N4; i++) {
-        b[i] = ${shared.b};
-        if OUTPUTS { c[i] = ${shared.c}; }
-      }
-      var y = skip * u;
-      @unroll for (var n = 0u; n < STATES; n++) {
-        h[n] = fma(own_decay(step * rate[n]), h[n], step * u * b[n / 4][n % 4]);
-        y = fma(Own(c[n / 4][n % 4]), h[n], y);
-      }
-      if OUT_GATE { y *= own_silu(load_out_gate(token, col)); }
-      if OUTPUTS && place < COLS { store_out(token, col, y); }
-    }
+    ${walk(token)}
   }
 
   keep_touched(params.segment0);

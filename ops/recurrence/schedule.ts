@@ -1,6 +1,7 @@
 import { hasBlocks } from "../../kernels/recurrence/blocks.ts";
 import type { LoopTile } from "../../kernels/recurrence/loop.ts";
 import type { InputSource } from "../../kernels/shared/rows.ts";
+import { tokensInText } from "../../kernels/shared/token_walk.ts";
 import { stepBytes } from "../../kernels/recurrence/step.ts";
 import type { StepTile } from "../../kernels/recurrence/step_exchange.ts";
 import type { PlanDevice } from "../attention/schedule.ts";
@@ -107,8 +108,10 @@ function subgroupSchedules(problem: RecurrenceProblem, device: PlanDevice): Tile
       ...{ ...tile, exchange: "subgroup", columns, tokens: lanes },
     }))
   );
+  const read = problem.keyDim * Math.max(1, problem.qHeads / problem.heads);
+  const unrolled = Math.min(lanes, tokensInText(read, 512));
   const broadcasts = tiles.map((tile): TiledRecurrence => ({
-    ...{ ...tile, exchange: "broadcast", columns: 1, tokens: broadcastTokens(problem, lanes) },
+    ...{ ...tile, exchange: "broadcast", columns: 1, tokens: unrolled },
   }));
   const blocks = tiles.map((tile): TiledRecurrence => ({
     ...{ ...tile, exchange: "blocks", columns: 1, tokens },
@@ -117,12 +120,6 @@ function subgroupSchedules(problem: RecurrenceProblem, device: PlanDevice): Tile
     ? [...walks, ...broadcasts]
     : [...broadcasts, ...walks];
   return [...ordered, ...(tokens > 0 ? blocks : [])];
-}
-
-/** Tokens that are walked in text: as many as keep it near that of 512 rows of the state. */
-function broadcastTokens({ keyDim, qHeads, heads }: RecurrenceProblem, lanes: number): number {
-  const rows = keyDim * Math.max(1, qHeads / heads);
-  return Math.min(lanes, 8, 2 ** Math.max(0, Math.floor(Math.log2(512 / rows))));
 }
 
 /** Tokens of a block: few where its text would be long, none where blocks do not compute a problem. */

@@ -1,9 +1,10 @@
 import { aligned, type InputSource } from "../../kernels/shared/rows.ts";
 import type { SelectiveTile } from "../../kernels/selective_scan/config.ts";
 import { stagedBytes } from "../../kernels/selective_scan/walk.ts";
+import { tokensInText } from "../../kernels/shared/token_walk.ts";
 import type { PlanDevice } from "../attention/schedule.ts";
 import { inputSources } from "../attention/sources.ts";
-import { defaultsOf } from "../defaults.ts";
+import { defaultsOf, shufflesWell } from "../defaults.ts";
 import { tunedFirst } from "../tuning.ts";
 import { selectiveClass } from "./class.ts";
 import type { SelectiveScanProblem } from "./problem.ts";
@@ -31,9 +32,7 @@ export function selectiveSchedules(
 ): SelectiveSchedule[] {
   const { adapter, features, limits } = device;
   const lanes = features.subgroups?.size;
-  const subgroup = lanes === undefined ? [] : tiles(problem, device, {
-    ...{ exchange: "subgroup", lanes, tokens: lanes },
-  });
+  const subgroup = lanes === undefined ? [] : handed(problem, device, lanes);
   const { first, threads } = defaultsOf(adapter);
   const tokens = Math.min(
     ...[16, threads, Math.floor(limits.maxComputeWorkgroupStorageSize / stagedBytes(problem))],
@@ -43,6 +42,20 @@ export function selectiveSchedules(
     : tiles(problem, device, { ...{ exchange: "workgroup", lanes: threads, tokens } });
   const tiled = first === "subgroup" ? [...subgroup, ...workgroup] : [...workgroup, ...subgroup];
   return [...tiled, { kind: "naive" }];
+}
+
+/** Through a subgroup: by shuffles in a loop, or by broadcasts in text. */
+function handed(
+  problem: SelectiveScanProblem,
+  device: PlanDevice,
+  lanes: number,
+): TiledSelective[] {
+  const inText = Math.min(lanes, tokensInText(problem.states, 128));
+  const walks = tiles(problem, device, { exchange: "subgroup", lanes, tokens: lanes });
+  const broadcasts = tiles(problem, device, { exchange: "broadcast", lanes, tokens: inText });
+  return shufflesWell(device.adapter, lanes)
+    ? [...walks, ...broadcasts]
+    : [...broadcasts, ...walks];
 }
 
 /** Each source, with one or four channels an invocation. */

@@ -870,6 +870,7 @@ const SELECTIVE: readonly (SelectiveConfig & { elem: "f32" | "f16" })[] = (["f32
 Deno.test("selectiveWalk() compiles under Tint with every layout, storage and pass", async () => {
   const tiles = [
     { exchange: "subgroup", lanes: 8, tokens: 8 },
+    { exchange: "broadcast", lanes: 16, tokens: 4 },
     { exchange: "workgroup", lanes: 64, tokens: 16 },
   ] as const;
   const passes = [

@@ -54,6 +54,6 @@ export function planDevice(driver: DriverKind, changes: DeviceChanges = {}): Pla
 }
 
 /** The same with the limits that WebGPU promises, and changes of them. */
-export function promisedDevice(driver: DriverKind, limits: Partial<GpuLimits> = {}): PlanDevice {
-  return planDevice(driver, { ...PROMISED_LIMITS, ...limits });
+export function promisedDevice(driver: DriverKind, changes: DeviceChanges = {}): PlanDevice {
+  return planDevice(driver, { ...PROMISED_LIMITS, ...changes });
 }

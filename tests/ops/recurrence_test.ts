@@ -26,10 +26,16 @@ function theGpu() {
   return shared;
 }
 
-/** Ways to compute, by name; the first is the default of llvmpipe. */
+/** A schedule of subgroups, or the default where there are none. */
+const handedBy = (schedule: string): RecurrenceOptions =>
+  shared?.features.subgroups ? { schedule } : {};
+
+/** Ways to compute, by name; the first is the default. */
 const WAYS: Readonly<Record<string, RecurrenceOptions>> = {
   loop: { mode: "loop" },
   chunk: { mode: "chunk", chunkSize: 16 },
+  "shuffled loop": { mode: "loop", ...handedBy("subgroup") },
+  "broadcast loop": { mode: "loop", ...handedBy("broadcast") },
   "workgroup loop": { mode: "loop", schedule: "workgroup" },
   "workgroup chunk": { mode: "chunk", chunkSize: 16, schedule: "workgroup" },
   "channels loop": { mode: "loop", schedule: "channels" },
@@ -251,7 +257,9 @@ const EVERYTHING: Partial<Case> = {
 };
 testCase("gates of tokens", { ...TOKEN, batch: 2 }, ALL);
 testCase("gates of channels and values, normalised", { ...STATEFUL, batch: 2 }, ALL);
-testCase("everything at once", EVERYTHING, ["loop", "chunk", "workgroup loop", "naive"]);
+testCase("everything at once", EVERYTHING, [
+  ...["loop", "chunk", "broadcast loop", "workgroup loop", "naive"],
+]);
 
 // what a token does
 testCase("no gates", { initial: true }, BOTH);
@@ -629,7 +637,7 @@ function testCuts(
 
 const LOOPS = { maxLoopIterations: 30 };
 testCuts("in rounds of few tokens", LOOPS, { batch: 2, heads: [2, 1, 2] }, {
-  loop: ({ rounds, pieces }) => rounds > 2 && pieces === 2 * rounds,
+  "shuffled loop": ({ rounds, pieces }) => rounds > 2 && pieces === 2 * rounds,
   "workgroup loop": ({ rounds }) => rounds > 2,
 });
 testCuts("in rounds of the baseline", { maxLoopIterations: 700 }, { normalize: true }, {
@@ -638,12 +646,12 @@ testCuts("in rounds of the baseline", { maxLoopIterations: 700 }, { normalize: t
 testCuts("in rounds, packed, reversed and normalised", LOOPS, {
   ...PACKED,
   ...{ reverse: true, normalize: true, stateLayout: "vk" },
-}, { loop: ({ rounds, pieces }) => rounds > 1 && pieces > 8 });
+}, { "shuffled loop": ({ rounds, pieces }) => rounds > 1 && pieces > 8 });
 testCuts("in rounds without states", LOOPS, { initial: false, final: false }, {
-  loop: ({ rounds }) => rounds > 2,
+  "shuffled loop": ({ rounds }) => rounds > 2,
 });
 testCuts("in rounds from a state", LOOPS, { final: false, normalize: true }, {
-  loop: ({ rounds }) => rounds > 2,
+  "shuffled loop": ({ rounds }) => rounds > 2,
 });
 // states of 384 bytes
 testCuts("in rounds of chunks", { maxStorageBufferBindingSize: 4096 }, {

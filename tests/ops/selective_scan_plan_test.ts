@@ -19,9 +19,24 @@ Deno.test("selectiveSchedules() hands rows round a subgroup on a software adapte
   assertEquals(namesOf({}, promisedDevice("llvmpipe")), [
     ...["subgroup-8x4-texture", "subgroup-8x1-texture"],
     ...["subgroup-8x4-buffer", "subgroup-8x1-buffer"],
+    ...["broadcast-8x4-texture", "broadcast-8x1-texture"],
+    ...["broadcast-8x4-buffer", "broadcast-8x1-buffer"],
     ...["workgroup-8x4-texture", "workgroup-8x1-texture"],
     ...["workgroup-8x4-buffer", "workgroup-8x1-buffer", "naive"],
   ]);
+});
+
+Deno.test("selectiveSchedules() broadcasts first where shuffles of so many lanes are slow", () => {
+  const sixteen = promisedDevice("llvmpipe", { lanes: 16 });
+  const first = (states: number): string =>
+    selectiveSchedules({ ...PROBLEM, states }, sixteen).map((schedule) =>
+      schedule.kind === "tiled"
+        ? `${schedule.tokens} ${selectiveScheduleName(schedule)}`
+        : schedule.kind
+    )[0];
+
+  assertEquals(first(16), "8 broadcast-16x4-texture");
+  assertEquals(first(60), "2 broadcast-16x4-texture");
 });
 
 Deno.test("selectiveSchedules() gives every channel an invocation on a GPU", () => {

@@ -26,6 +26,8 @@ const WAYS = {
   loop: { mode: "loop" },
   chunk: { mode: "chunk", chunkSize: 16 },
   workgroup: { mode: "loop", schedule: "workgroup" },
+  // where there are no subgroups, the loop once more
+  broadcast: { mode: "loop", ...(shared?.features.subgroups && { schedule: "broadcast" }) },
   naive: { schedule: "naive" },
 } as const;
 type Way = keyof typeof WAYS;
