@@ -10,8 +10,11 @@ export interface PairTile {
   readonly rows: number;
   /** Tokens of the other side that are handed round at a time. */
   readonly columns: number;
-  /** How they are handed round: a workgroup is one subgroup, or they pass through workgroup memory. */
-  readonly exchange: "shuffle" | "stage";
+  /**
+   * How they are handed round: a workgroup is one subgroup, by `subgroupShuffle` in a loop or by
+   * `subgroupBroadcast` in unrolled text; or they pass through workgroup memory.
+   */
+  readonly exchange: "shuffle" | "broadcast" | "stage";
 }
 
 /** What every kernel of statistics must know when it is compiled: how pairs are scored and tiled. */

@@ -12,7 +12,7 @@ import { walkPairs } from "./pairs.ts";
  * neighbouring diagonals of tiles share diagonals: `joinDiagonals` adds them.
  */
 export function diagonalSums(config: StatisticsConfig): Program {
-  const { hold, use, step, after } = config.tile.exchange === "shuffle" ? ROTATED : SHARED;
+  const { hold, use, step, after } = config.tile.exchange === "stage" ? SHARED : ROTATED;
   return walkPairs(config, {
     ...{ name: "diagonals", held: "queries", walkedLse: false },
     bindings: [
@@ -21,14 +21,14 @@ export function diagonalSums(config: StatisticsConfig): Program {
     ],
     params: { slots: "u32" }, // diagonals of tiles
     sizes: {},
-    code: config.tile.exchange === "shuffle" ? CODE : CODE + WEIGHTS,
+    code: config.tile.exchange === "stage" ? CODE + WEIGHTS : CODE,
     ...{ begin: "", hold: HOLD + hold, use: USE + use, step, after, end: END },
   });
 }
 
 /** Bytes of workgroup memory, beside the stage. */
 export function diagonalBytes(tile: PairTile): number {
-  const sums = tile.exchange === "shuffle" ? 2 : tile.columns + 2;
+  const sums = tile.exchange === "stage" ? tile.columns + 2 : 2;
   return 4 * heldTokens(tile) * sums;
 }
 

@@ -47,7 +47,7 @@ export interface PairStatistic {
  * Walks the pairs of queries and keys, tile by tile, and never stores them.
  *
  * Invocations hold the tokens of one side (x), `rows` each, in registers; the tokens of the other side
- * (y) are loaded once for all of them and handed round, a subgroup's by shuffles, a workgroup's through
+ * (y) are loaded once for all of them and handed round, a subgroup's by its lanes, a workgroup's through
  * its memory. Scores are natural logarithms; a hidden one is below FLOOR.
  */
 export function walkPairs(config: StatisticsConfig, statistic: PairStatistic): Program {
@@ -86,7 +86,7 @@ export function walkPairs(config: StatisticsConfig, statistic: PairStatistic): P
   ].join("\n");
   return {
     ...{ label: `attention statistics (${name})`, code },
-    ...{ bindings: all, params: fields, subgroups: tile.exchange === "shuffle" },
+    ...{ bindings: all, params: fields, subgroups: tile.exchange !== "stage" },
   };
 }
 
@@ -154,11 +154,7 @@ fn main(@builtin(workgroup_id) at: vec3u, @builtin(local_invocation_index) threa
         // s = scale · q · k, then what the description makes of it
         let y = y_first + n;
         ${statistic.walkedLse ? exchange.lse : ""}
-        @registers var s: array<f32, ROWS>;
-        @unroll for (var d = 0u; d < D4; d++) {
-          let y_d = ${exchange.column};
-          @unroll for (var r = 0u; r < ROWS; r++) { s[r] += dot(x[r][d], y_d); }
-        }
+        ${exchange.products.trim()}
         @unroll for (var r = 0u; r < ROWS; r++) {
           let own = x_first + r * THREADS + thread;
           let s_own = score_of(s[r], masked, b, h, min(own, x_last), y);

@@ -1,10 +1,11 @@
+import type { AdapterSummary } from "../../gpu/adapter.ts";
 import { blockMaxBytes } from "../../kernels/statistics/block_max.ts";
 import { heldTokens, type PairTile } from "../../kernels/statistics/config.ts";
 import { diagonalBytes } from "../../kernels/statistics/diagonals.ts";
 import { stageBytes } from "../../kernels/statistics/exchange.ts";
 import { listLoops } from "../../kernels/statistics/rows.ts";
 import type { PlanDevice } from "../attention/schedule.ts";
-import { defaultsOf } from "../defaults.ts";
+import { defaultsOf, shufflesWell } from "../defaults.ts";
 import { ACTION, type StatisticsProblem } from "./problem.ts";
 
 /** What a pass over the pairs is for. */
@@ -43,7 +44,7 @@ export function pairTile(
   const rowsOf = (rows: number, threads: number): number =>
     Math.max(1, Math.min(rows, Math.ceil(tokens / threads)));
   const tiles = kindOfTile === "subgroup" && lanes !== undefined
-    ? [most, 1].map((rows) => subgroupTile(lanes, rowsOf(rows, lanes)))
+    ? [most, 1].map((rows) => subgroupTile(adapter, lanes, rowsOf(rows, lanes)))
     : [16, 8, 4, 2, 1].map((columns) =>
       workgroupTile(threads, rowsOf(Math.min(most, 2), threads), columns)
     );
@@ -54,8 +55,9 @@ export function pairTile(
   );
 }
 
-function subgroupTile(threads: number, rows: number): PairTile {
-  return { threads, rows, columns: threads, exchange: "shuffle" };
+function subgroupTile(adapter: AdapterSummary, lanes: number, rows: number): PairTile {
+  const exchange = shufflesWell(adapter, lanes) ? "shuffle" : "broadcast";
+  return { threads: lanes, rows, columns: lanes, exchange };
 }
 
 function workgroupTile(threads: number, rows: number, columns: number): PairTile {
@@ -74,7 +76,7 @@ export function iterationsOfTile(
   { kind, top }: TileNeeds,
 ): number {
   const { threads, rows, columns, exchange } = tile;
-  const staging = exchange === "shuffle" ? 0 : columns * Math.ceil(headDim / 4) / threads + 4;
+  const staging = exchange !== "stage" ? 0 : columns * Math.ceil(headDim / 4) / threads + 4;
   const lists = 2 * listLoops(top) * rows * columns;
   const diagonals = kind === "diagonals" && exchange === "stage"
     ? 1 + Math.ceil((heldTokens(tile) + columns) / threads) * (columns + 2)

@@ -55,6 +55,13 @@ Deno.test("planStatistics() hands tokens round in subgroups on software adapters
   assertEquals(exchanges, ["stage", "shuffle"]);
 });
 
+Deno.test("planStatistics() broadcasts tokens where shuffles of so many lanes are slow", () => {
+  const sixteen = { ...promisedDevice("llvmpipe", { lanes: 16 }), maxBindings: 8 };
+  const { passes } = planStatistics(problem(1000), sixteen);
+
+  assertEquals(passes[0].config.tile.exchange, "broadcast");
+});
+
 Deno.test("planStatistics() cuts passes along what their loops walk", () => {
   const { passes } = planStatistics(
     problem(200_000, { blockMax: null }),
