@@ -43,7 +43,7 @@ export function attentionDemand(
       const { threads, rows: own, parts, source } = schedule;
       return {
         ...{ multiplies, loads: multiplies / own, source, exchanges: pairs / own },
-        exchange: schedule.exchange === "shuffle" ? "shuffle" : "workgroup",
+        exchange: schedule.exchange === "lanes" ? "broadcast" : "workgroup",
         ...{ registers: own * (d4 + v4), workgroupBytes: splitBytes(schedule), threads },
         workgroups: parts * batch * kvHeads * Math.ceil(heads / kvHeads / own),
         bytes: bytesFrom(source, bytes),

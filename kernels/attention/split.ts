@@ -1,5 +1,5 @@
 import type { Program } from "../../gpu/program.ts";
-import { assemble } from "./assemble.ts";
+import { assemble, valuesAtOnce } from "./assemble.ts";
 import type { AttentionConfig } from "./config.ts";
 import { textOf, type WeightTexts } from "./weights.ts";
 
@@ -10,7 +10,7 @@ export interface SplitTile {
   /** Query rows of a workgroup: queries and query heads that read one kv head. */
   readonly rows: number;
   /** How invocations share queries and sums: as the lanes of one subgroup, or in workgroup memory. */
-  readonly exchange: "shuffle" | "memory";
+  readonly exchange: "lanes" | "memory";
 }
 
 /** The description of the mathematics plus the shape of a tile. */
@@ -26,63 +26,102 @@ export function splitBytes({ threads, exchange }: SplitTile): number {
 
 /**
  * Flash-Decoding (Dao et al. 2023) for few queries: keys are divided over parts (workgroups) and,
- * inside a part, over invocations; every invocation keeps a running softmax of its own keys.
+ * inside a part, over invocations, each of which computes the scores of its own keys.
  *
  * Rows are the queries of all the heads that share a kv head, so that a key is loaded once for all
- * of them. At the end the invocations of a workgroup merge, as lanes or through workgroup memory;
- * parts merge in a second pass (merge.ts). Lanes hold a share of the queries each and broadcast it:
- * a fraction of the registers and of the text.
+ * of them. Parts merge in a second pass (merge.ts). In workgroup memory, every invocation keeps a
+ * running softmax and output of its own keys, which merge at the end. Lanes of a subgroup hold a
+ * share of the queries each and broadcast it; they share a maximum, broadcast their weights, and own
+ * columns of the output: a fraction of the registers, and nothing to merge.
  */
 export function splitAttention(config: SplitConfig): Program {
   const { threads, rows, exchange, headDim, valueDim } = config;
   const [D4, V4] = [headDim, valueDim].map((dim) => Math.ceil(dim / 4));
-  const lanes = exchange === "shuffle";
-  const reduced = lanes ? threads : REDUCED;
+  const lanes = exchange === "lanes";
+  const each = valuesAtOnce(config);
   const sizes = {
-    ...{ THREADS: threads, ROWS: rows, REDUCED: reduced, D4, V4 },
+    ...{ THREADS: threads, ROWS: rows, REDUCED, D4, V4 },
     Q4: lanes ? Math.ceil(D4 / threads) : D4, // columns of q that an invocation holds
-    V_PADDED: Math.ceil(V4 / reduced) * reduced,
+    AT_ONCE: each, // columns of a value that are loaded together
+    // columns of the output, of an invocation
+    COLUMNS: lanes ? each * Math.ceil(V4 / each / threads) : Math.ceil(V4 / REDUCED) * REDUCED,
   };
+  const texts = lanes ? byLanes(threads) : BY_MEMORY;
   return assemble(config, {
     name: "split",
     tiles: { queries: rows, keys: threads },
     sizes,
-    main: main(lanes ? byLanes(threads) : BY_MEMORY, textOf(WEIGHTS, config.weight)),
+    main: main(texts, textOf(texts.weights, config.weight)),
     subgroups: lanes,
   });
 }
 
 /** What depends on the exchange. */
 interface ExchangeTexts {
-  /** `workgroup_max` and `workgroup_sum` of a value. */
   readonly functions: string;
   /** The column of q that is q[r][d] of an invocation, and how it reads column d. */
   readonly column: string;
   readonly query: string;
-  /** Sums REDUCED columns of a row over the workgroup; `sum` is column `first + thread`. */
-  readonly sum: string;
+  /** From the score s[r] of an invocation's key to its weight p[r]. */
+  readonly weights: WeightTexts;
+  /** Adds the values of a tile of keys to the outputs acc. */
+  readonly values: string;
+  /** From row r of all invocations to its output: `end` is the factor, then what is stored of sums. */
+  readonly end: string;
 }
 
-const byLanes = (threads: number): ExchangeTexts => ({
-  functions: /* wgsl */ `
-fn workgroup_max(thread: u32, x: f32) -> f32 { return subgroupMax(x); }
-fn workgroup_sum(thread: u32, x: f32) -> f32 { return subgroupAdd(x); }
+/** The weights that need nothing of other invocations; no stick is planned, whose keys follow each other. */
+const DIRECT = {
+  direct: /* wgsl */ `
+      p[r] = weight(s[r]);
+      l[r] += p[r];`,
+  stick: "",
+};
 
-/// Of two columns the one that a bit of the lane names, summed over the two lanes that differ in it.
-fn fold(thread: u32, bit: u32, a: vec4f, b: vec4f) -> vec4f {
-  let second = (thread & bit) != 0u;
-  return select(a, b, second) + subgroupShuffleXor(select(b, a, second), bit);
-}`,
+const byLanes = (threads: number): ExchangeTexts => ({
+  functions: "",
   column: "min(d * THREADS + thread, D4 - 1u)",
   query: "subgroupBroadcast(q[r][d / THREADS], d % THREADS)",
-  sum: `let sum = ${folded(0, threads)};`,
+  weights: {
+    ...DIRECT,
+    softmax: /* wgsl */ `
+      let m_new = max(m[r], ${greatest(0, threads)});
+      let alpha = exp2(m[r] - m_new);
+      p[r] = exp2(s[r] - m_new);
+      m[r] = m_new;
+      l[r] = fma(l[r], alpha, p[r]);
+      @unroll for (var d = 0u; d < COLUMNS; d++) { acc[r][d] *= alpha; }`,
+  },
+  values: /* wgsl */ `
+    // all loads come first: those that miss the caches overlap
+    @registers var v: array<array<vec4f, COLUMNS>, THREADS>;
+    @unroll for (var j = 0u; j < THREADS; j++) {
+      let row_j = subgroupBroadcast(row, j);
+      @unroll for (var d = 0u; d < COLUMNS; d += AT_ONCE) {
+        let values = load_values(row_j, min(thread + d / AT_ONCE * THREADS, V4 / AT_ONCE - 1u));
+        @unroll for (var n = 0u; n < AT_ONCE; n++) { v[j][d + n] = values[n]; }
+      }
+    }
+    @unroll for (var j = 0u; j < THREADS; j++) {
+      @unroll for (var r = 0u; r < ROWS; r++) {
+        let p_j = subgroupBroadcast(p[r], j);
+        @unroll for (var d = 0u; d < COLUMNS; d++) { acc[r][d] = fma(vec4f(p_j), v[j][d], acc[r][d]); }
+      }
+    }`,
+  end: /* wgsl */ `
+    let ends = finish(m[r], subgroupAdd(l[r]), h, part);
+    let end = gated(ends, part, b, min(x, x_last) / params.group, h);
+    @unroll for (var d = 0u; d < COLUMNS; d++) {
+      let column = AT_ONCE * (thread + d / AT_ONCE * THREADS) + d % AT_ONCE;
+      if own && column < V4 { store_out(row, column, end.x * acc[r][d]); }
+    }`,
 });
 
-/** The sum over the lanes of as many columns from one on; each lane ends with its own. */
-function folded(from: number, count: number): string {
-  if (count === 1) return `weight * acc[r][first + ${from}u]`;
-  const half = count / 2;
-  return `fold(thread, ${half}u, ${folded(from, half)}, ${folded(from + half, half)})`;
+/** The greatest score of so many lanes from one on, by a tree: a chain of maxima would wait for each. */
+function greatest(from: number, count: number): string {
+  if (count === 1) return `subgroupBroadcast(s[r], ${from}u)`;
+  const half = Math.ceil(count / 2);
+  return `max(${greatest(from, half)}, ${greatest(from + half, count - half)})`;
 }
 
 const BY_MEMORY: ExchangeTexts = {
@@ -111,32 +150,42 @@ fn workgroup_sum(thread: u32, x: f32) -> f32 {
 }`,
   column: "d",
   query: "q[r][d]",
-  sum: /* wgsl */ `
-      workgroupBarrier();
-      @unroll for (var d = first; d < first + REDUCED; d++) {
-        columns[thread * REDUCED + d - first] = weight * acc[r][d];
-      }
-      workgroupBarrier();
-      var sum = vec4f();
-      for (var i = 0u; i < THREADS; i++) { sum += columns[i * REDUCED + thread % REDUCED]; }`,
-};
-
-const WEIGHTS: WeightTexts = {
-  softmax: /* wgsl */ `
+  weights: {
+    ...DIRECT,
+    softmax: /* wgsl */ `
       let m_new = max(m[r], s[r]);
       let alpha = exp2(m[r] - m_new);
       p[r] = exp2(s[r] - m_new);
       m[r] = m_new;
       l[r] = fma(l[r], alpha, p[r]);
       @unroll for (var d = 0u; d < V4; d++) { acc[r][d] *= alpha; }`,
-  direct: /* wgsl */ `
-      p[r] = weight(s[r]);
-      l[r] += p[r];`,
-  stick: "", // keys of a row would have to follow one another: no schedule of this kind is planned
+  },
+  values: /* wgsl */ `
+    @unroll for (var d = 0u; d < V4; d++) {
+      let v = load_value(row, d);
+      @unroll for (var r = 0u; r < ROWS; r++) { acc[r][d] = fma(vec4f(p[r]), v, acc[r][d]); }
+    }`,
+  end: /* wgsl */ `
+    let m_all = workgroup_max(thread, m[r]);
+    let weight = exp2(m[r] - m_all);
+    let ends = finish(m_all, workgroup_sum(thread, l[r] * weight), h, part);
+    let end = gated(ends, part, b, min(x, x_last) / params.group, h);
+    @unroll for (var first = 0u; first < V4; first += REDUCED) {
+      workgroupBarrier();
+      @unroll for (var d = first; d < first + REDUCED; d++) {
+        columns[thread * REDUCED + d - first] = weight * acc[r][d];
+      }
+      workgroupBarrier();
+      var sum = vec4f();
+      for (var i = 0u; i < THREADS; i++) { sum += columns[i * REDUCED + thread % REDUCED]; }
+      if own && thread < REDUCED && first + thread < V4 {
+        store_out(row, first + thread, end.x * sum);
+      }
+    }`,
 };
 
-const main = (exchange: ExchangeTexts, weights: string): string => /* wgsl */ `
-${exchange.functions}
+const main = (texts: ExchangeTexts, weights: string): string => /* wgsl */ `
+${texts.functions}
 
 @compute @workgroup_size(THREADS)
 fn main(@builtin(workgroup_id) tile: vec3u, @builtin(local_invocation_index) thread: u32) {
@@ -150,14 +199,14 @@ fn main(@builtin(workgroup_id) tile: vec3u, @builtin(local_invocation_index) thr
   let queries = queries_of_rows(tile.x, x_first / params.group, x_last / params.group);
 
   @registers var q: array<array<vec4f, Q4>, ROWS>;
-  @registers var acc: array<array<vec4f, V_PADDED>, ROWS>;
+  @registers var acc: array<array<vec4f, COLUMNS>, ROWS>;
   @registers var m: array<f32, ROWS>;
   @registers var l: array<f32, ROWS>;
   @unroll for (var r = 0u; r < ROWS; r++) {
     let x = min(x_first + r, x_last);
     let row = q_row(b, x / params.group, kv_head * params.group + x % params.group);
     @unroll for (var d = 0u; d < Q4; d++) {
-      q[r][d] = params.q_scale * load_q(row, ${exchange.column});
+      q[r][d] = params.q_scale * load_q(row, ${texts.column});
     }
     m[r] = FLOOR;
   }
@@ -169,7 +218,7 @@ fn main(@builtin(workgroup_id) tile: vec3u, @builtin(local_invocation_index) thr
     @registers var qk: array<vec4f, ROWS>;
     @unroll for (var d = 0u; d < D4; d++) {
       let k = load_key(row, d);
-      @unroll for (var r = 0u; r < ROWS; r++) { qk[r] = fma(${exchange.query}, k, qk[r]); }
+      @unroll for (var r = 0u; r < ROWS; r++) { qk[r] = fma(${texts.query}, k, qk[r]); }
     }
     @registers var s: array<f32, ROWS>;
     @registers var p: array<f32, ROWS>;
@@ -180,10 +229,7 @@ fn main(@builtin(workgroup_id) tile: vec3u, @builtin(local_invocation_index) thr
       s[r] = score(dot(qk[r], vec4f(1.0)), true, b, h, query, key_tile, thread);
       ${weights.trim()}
     }
-    @unroll for (var d = 0u; d < V4; d++) {
-      let v = load_value(row, d);
-      @unroll for (var r = 0u; r < ROWS; r++) { acc[r][d] = fma(vec4f(p[r]), v, acc[r][d]); }
-    }
+    ${texts.values.trim()}
     key_tile = next_tile(keys, key_tile);
   }
 
@@ -191,17 +237,8 @@ fn main(@builtin(workgroup_id) tile: vec3u, @builtin(local_invocation_index) thr
     let x = x_first + r;
     let h = kv_head * params.group + min(x, x_last) % params.group;
     let row = out_row(part, b, min(x, x_last) / params.group, h);
-    let m_all = workgroup_max(thread, m[r]);
-    let weight = exp2(m[r] - m_all);
-    let ends = finish(m_all, workgroup_sum(thread, l[r] * weight), h, part);
-    let end = gated(ends, part, b, min(x, x_last) / params.group, h);
     let own = x <= x_last;
-    @unroll for (var first = 0u; first < V4; first += REDUCED) {
-      ${exchange.sum.trim()}
-      if own && thread < REDUCED && first + thread < V4 {
-        store_out(row, first + thread, end.x * sum);
-      }
-    }
+    ${texts.end.trim()}
     if own && thread == 0u { store_lse(row, end.y); }
   }
 }

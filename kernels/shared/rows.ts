@@ -76,6 +76,16 @@ export function reader({ name, elem, width }: Rows, source: InputSource): Access
   return { binding, code: [code, raggedLoad(id, width)].join("\n") };
 }
 
+/** `texel_<name>(row, t) -> array<vec4f, 2>`: both halves of a texel of eight f16, fetched once. */
+export function texelReader({ name, width }: Rows): string {
+  const id = snakeCase(name);
+  return `fn texel_${id}(row: u32, t: u32) -> array<vec4f, 2> {
+  let y = textureLoad(${id}, ${texelAt(width / 8, "t")});
+  let first = vec4f(unpack2x16float(y.x), unpack2x16float(y.y));
+  return array<vec4f, 2>(first, vec4f(unpack2x16float(y.z), unpack2x16float(y.w)));
+}`;
+}
+
 /** The place of texel c of a row; rows that lie in one line of the texture share all but an addition. */
 function texelAt(texels: number, c: string): string {
   const rows = TEXTURE_WIDTH / texels;

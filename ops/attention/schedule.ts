@@ -190,15 +190,14 @@ function tilesOf(tiles: DriverDefaults["tiles"]): readonly WorkgroupTile[] {
 function splitSchedules(problem: AttentionProblem, device: PlanDevice): SplitSchedule[] {
   const { adapter, features, limits } = device;
   const defaults = defaultsOf(adapter);
-  const lanes = features.subgroups?.size ?? 0;
+  const lanes = defaults.parallel ? 0 : features.subgroups?.size ?? 0;
   // no fewer than the columns that are summed at a time
   const threads = Math.max(defaults.threads, lanes);
-  const exchange = threads === lanes ? "shuffle" : "memory";
+  const exchange = threads === lanes ? "lanes" : "memory";
   const columns = vectors(problem);
   const group = problem.heads / problem.kvHeads;
-  // a CPU keeps in its cache what it has no registers for
-  const cached = exchange === "shuffle" && defaults.registers === Infinity;
-  const budget = cached ? CACHED_REGISTERS : REGISTER_BUDGET;
+  // lanes are those of a CPU, which keeps in its cache what it has no registers for
+  const budget = exchange === "lanes" ? CACHED_REGISTERS : REGISTER_BUDGET;
   const rows = [4, 2, 1].filter((rows) =>
     rows === 1 || (rows <= group && rows * columns <= budget)
   );

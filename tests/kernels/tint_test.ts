@@ -273,7 +273,7 @@ Deno.test("workgroupAttention() compiles under Tint with every tile", async () =
 });
 
 const SPLITS: readonly SplitTile[] = [
-  { threads: 8, rows: 2, exchange: "shuffle" },
+  { threads: 8, rows: 2, exchange: "lanes" },
   { threads: 8, rows: 2, exchange: "memory" },
 ];
 

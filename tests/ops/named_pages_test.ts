@@ -30,7 +30,7 @@ function tokensOf(source: "buffer" | "texture", named: CacheKeys["named"]): Toke
     ...{ copyable: true, schedule: null },
   };
   const schedule: AttentionSchedule = {
-    ...{ kind: "split", threads: 8, rows: 2, parts: 1, exchange: "shuffle", source },
+    ...{ kind: "split", threads: 8, rows: 2, parts: 1, exchange: "lanes", source },
   };
   return cacheTokens(problem, keys, schedule, planDevice("llvmpipe").limits);
 }
