@@ -78,19 +78,22 @@ const DIRECT = {
   stick: "",
 };
 
+/** The weight of a score, once the greatest of those that share sums is known. */
+const softmax = (greatest: string): string => /* wgsl */ `
+      let m_new = max(m[r], ${greatest});
+      let alpha = exp2(m[r] - m_new);
+      p[r] = exp2(s[r] - m_new);
+      m[r] = m_new;
+      l[r] = fma(l[r], alpha, p[r]);
+      @unroll for (var d = 0u; d < COLUMNS; d++) { acc[r][d] *= alpha; }`;
+
 const byLanes = (threads: number): ExchangeTexts => ({
   functions: "",
   column: "min(d * THREADS + thread, D4 - 1u)",
   query: "subgroupBroadcast(q[r][d / THREADS], d % THREADS)",
   weights: {
     ...DIRECT,
-    softmax: /* wgsl */ `
-      let m_new = max(m[r], ${greatest(0, threads)});
-      let alpha = exp2(m[r] - m_new);
-      p[r] = exp2(s[r] - m_new);
-      m[r] = m_new;
-      l[r] = fma(l[r], alpha, p[r]);
-      @unroll for (var d = 0u; d < COLUMNS; d++) { acc[r][d] *= alpha; }`,
+    softmax: softmax(greatest(0, threads)),
   },
   values: /* wgsl */ `
     // all loads come first: those that miss the caches overlap
@@ -152,13 +155,7 @@ fn workgroup_sum(thread: u32, x: f32) -> f32 {
   query: "q[r][d]",
   weights: {
     ...DIRECT,
-    softmax: /* wgsl */ `
-      let m_new = max(m[r], s[r]);
-      let alpha = exp2(m[r] - m_new);
-      p[r] = exp2(s[r] - m_new);
-      m[r] = m_new;
-      l[r] = fma(l[r], alpha, p[r]);
-      @unroll for (var d = 0u; d < V4; d++) { acc[r][d] *= alpha; }`,
+    softmax: softmax("s[r]"),
   },
   values: /* wgsl */ `
     @unroll for (var d = 0u; d < V4; d++) {
