@@ -30,7 +30,8 @@ export interface Selection {
  * Compares an array with its reference.
  *
  * Equal infinities agree and stay out of the sums. Where the reference is 0 everywhere the ratio is
- * the RMS of the error itself.
+ * the RMS of the error itself. f16 cannot keep digits of less than its least normal number: there the
+ * ratio is to that number.
  *
  * @param actual What was computed.
  * @param expected The reference.
@@ -80,9 +81,16 @@ export function compare(
     }
   }
   if (result.invalid > 0) result.ratio = Infinity;
-  else if (errorSum > 0) result.ratio = Math.sqrt(errorSum / (referenceSum || count));
+  else if (errorSum > 0) {
+    const least = actual instanceof Float16Array ? count * LEAST_F16 ** 2 : 0;
+    const scale = referenceSum === 0 ? count : Math.max(referenceSum, least);
+    result.ratio = Math.sqrt(errorSum / scale);
+  }
   return result;
 }
+
+/** The least normal f16. */
+const LEAST_F16 = 2 ** -14;
 
 /**
  * Compares an array with its reference head by head; the worst head decides.

@@ -25,6 +25,16 @@ Deno.test("compare() returns the RMS of the error where the reference is zero", 
   assertAlmostEquals(compare([3, -3], [0, 0]).ratio, 3);
 });
 
+Deno.test("compare() relates errors of f16 to nothing less than its least normal number", () => {
+  assertAlmostEquals(
+    compare(Float16Array.of(0, 0), [1e-19, 0]).ratio,
+    1e-19 / 2 ** -14 / 2 ** 0.5,
+    1e-18,
+  );
+  assertAlmostEquals(compare(Float16Array.of(2 ** -13), [2 ** -12]).ratio, 0.5);
+  assertEquals(compare(Float32Array.of(0, 0), [1e-19, 0]).ratio, 1);
+});
+
 Deno.test("compare() counts NaN and infinities that do not agree", () => {
   const actual = [1, NaN, Infinity, 0, NaN, -Infinity];
   const expected = [1, 1, -Infinity, -Infinity, NaN, 5];
