@@ -7,16 +7,8 @@ import {
   titansMemoryStep,
 } from "../../mod.ts";
 import { assertClose } from "../assert_close.ts";
-import {
-  caseOf,
-  compute,
-  ignore,
-  inputsOf,
-  testCase,
-  testInvariants,
-  testRefusal,
-  theGpu,
-} from "../fast_weights.ts";
+import { caseOf, compute, ignore, inputsOf, theGpu } from "../fast_weights.ts";
+import { testCase, testInvariants, testRefusal } from "../fast_weights_tests.ts";
 
 const PACKED = { cuSeqlens: [0, 0, 1, 18, 40, 40] };
 

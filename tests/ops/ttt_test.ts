@@ -1,15 +1,7 @@
 import { assert, assertEquals } from "@std/assert";
 import { type Tensor, tttLinear, type TttLinearState, tttLinearStep } from "../../mod.ts";
-import {
-  caseOf,
-  compute,
-  ignore,
-  inputsOf,
-  testCase,
-  testInvariants,
-  testRefusal,
-  theGpu,
-} from "../fast_weights.ts";
+import { caseOf, compute, ignore, inputsOf, theGpu } from "../fast_weights.ts";
+import { testCase, testInvariants, testRefusal } from "../fast_weights_tests.ts";
 
 const PACKED = { cuSeqlens: [0, 0, 1, 18, 40, 40] };
 
