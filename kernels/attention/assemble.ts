@@ -1,12 +1,5 @@
 import { constants, declare, type Program } from "../../gpu/program.ts";
-import {
-  aligned,
-  type InputSource,
-  reader,
-  texelReader,
-  texelsOf,
-  writer,
-} from "../shared/rows.ts";
+import { type InputSource, reader, writer } from "../shared/rows.ts";
 import { unroll } from "../unroll.ts";
 import { ATTENTION_PARAMS, type AttentionConfig, attentionRows } from "./config.ts";
 import { describe } from "./description.ts";
@@ -25,13 +18,6 @@ export interface TiledKernel {
   readonly main: string;
   /** Whether it uses subgroup built-ins. */
   readonly subgroups: boolean;
-}
-
-/** Columns of a value that `load_values(row, t) -> array<vec4f, n>` gives: those of a texel. */
-export function valuesAtOnce(config: AttentionConfig): 1 | 2 {
-  const { v } = attentionRows(config);
-  const texels = config.source === "texture" && aligned(v.width);
-  return texels && texelsOf(v.elem, v.width).elements === 8 ? 2 : 1;
 }
 
 /** Puts a tiled kernel together: constants, bindings, loads and stores, the mathematics, `main`. */
@@ -56,11 +42,6 @@ export function assemble(config: AttentionConfig, kernel: TiledKernel): Program 
     declare(bindings, params),
     ...accessors.map((accessor) => accessor.code),
     pattern.additional ? LOADS_WITH_ADDITIONAL : LOADS[config.source],
-    valuesAtOnce(config) === 1
-      ? ONE_VALUE
-      : pattern.additional
-      ? TWO_VALUES
-      : texelReader(v) + TEXEL,
     pattern.code,
     description.code,
     gates.code,
@@ -90,18 +71,4 @@ fn load_value(row: u32, c: u32) -> vec4f {
   if (row & ADDITIONAL) != 0u { return load_additional_values(row ^ ADDITIONAL, c); }
   return load_v(row, c);
 }
-`;
-
-const ONE_VALUE = /* wgsl */ `
-fn load_values(row: u32, t: u32) -> array<vec4f, 1> { return array<vec4f, 1>(load_value(row, t)); }
-`;
-
-const TWO_VALUES = /* wgsl */ `
-fn load_values(row: u32, t: u32) -> array<vec4f, 2> {
-  return array<vec4f, 2>(load_value(row, 2u * t), load_value(row, 2u * t + 1u));
-}
-`;
-
-const TEXEL = /* wgsl */ `
-fn load_values(row: u32, t: u32) -> array<vec4f, 2> { return texel_v(row - params.v_first, t); }
 `;

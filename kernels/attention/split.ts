@@ -1,6 +1,7 @@
 import type { Program } from "../../gpu/program.ts";
-import { assemble, valuesAtOnce } from "./assemble.ts";
-import type { AttentionConfig } from "./config.ts";
+import { aligned, type Rows, texelReader, texelsOf } from "../shared/rows.ts";
+import { assemble } from "./assemble.ts";
+import { type AttentionConfig, attentionRows } from "./config.ts";
 import { textOf, type WeightTexts } from "./weights.ts";
 
 /** Shape of the split schedule. */
@@ -38,7 +39,8 @@ export function splitAttention(config: SplitConfig): Program {
   const { threads, rows, exchange, headDim, valueDim } = config;
   const [D4, V4] = [headDim, valueDim].map((dim) => Math.ceil(dim / 4));
   const lanes = exchange === "lanes";
-  const each = valuesAtOnce(config);
+  const { v } = attentionRows(config);
+  const each = texelColumns(config, v);
   const sizes = {
     ...{ THREADS: threads, ROWS: rows, REDUCED, D4, V4 },
     Q4: lanes ? Math.ceil(D4 / threads) : D4, // columns of q that an invocation holds
@@ -46,7 +48,7 @@ export function splitAttention(config: SplitConfig): Program {
     // columns of the output, of an invocation
     COLUMNS: lanes ? each * Math.ceil(V4 / each / threads) : Math.ceil(V4 / REDUCED) * REDUCED,
   };
-  const texts = lanes ? byLanes(threads) : BY_MEMORY;
+  const texts = lanes ? byLanes(threads, each === 2 ? texelReader(v) + TEXEL : VALUE) : BY_MEMORY;
   return assemble(config, {
     name: "split",
     tiles: { queries: rows, keys: threads },
@@ -55,6 +57,20 @@ export function splitAttention(config: SplitConfig): Program {
     subgroups: lanes,
   });
 }
+
+/** Columns of a value that are loaded at once: those of a texel, where there are texels. */
+function texelColumns({ source }: SplitConfig, { elem, width }: Rows): 1 | 2 {
+  const texels = source === "texture" && aligned(width);
+  return texels && texelsOf(elem, width).elements === 8 ? 2 : 1;
+}
+
+const VALUE = /* wgsl */ `
+fn load_values(row: u32, t: u32) -> array<vec4f, 1> { return array<vec4f, 1>(load_value(row, t)); }
+`;
+
+const TEXEL = /* wgsl */ `
+fn load_values(row: u32, t: u32) -> array<vec4f, 2> { return texel_v(row - params.v_first, t); }
+`;
 
 /** What depends on the exchange. */
 interface ExchangeTexts {
@@ -87,8 +103,8 @@ const softmax = (greatest: string): string => /* wgsl */ `
       l[r] = fma(l[r], alpha, p[r]);
       @unroll for (var d = 0u; d < COLUMNS; d++) { acc[r][d] *= alpha; }`;
 
-const byLanes = (threads: number): ExchangeTexts => ({
-  functions: "",
+const byLanes = (threads: number, functions: string): ExchangeTexts => ({
+  functions,
   column: "min(d * THREADS + thread, D4 - 1u)",
   query: "subgroupBroadcast(q[r][d / THREADS], d % THREADS)",
   weights: {
